@@ -1,0 +1,63 @@
+package proxier
+
+import (
+	"context"
+	"time"
+)
+
+// A Dataplane brings one kind of kernel objects of one family into the shape a
+// State asks for.
+type Dataplane interface {
+	// Name is short and fixed, such as "iptables".
+	Name() string
+	// Plan compares the kernel with the State. It reads and never writes.
+	Plan(ctx context.Context, state *State) (Plan, error)
+}
+
+// A Plan is what has to be done to the kernel, before it is done.
+type Plan interface {
+	// Empty reports whether the kernel is as it should be.
+	Empty() bool
+	// String is what Apply sends, word for word.
+	String() string
+	// Diff shows what would change, like diff -u.
+	Diff() string
+	// Summary counts the changes.
+	Summary() Summary
+	// Apply writes. What the kernel refuses because of one Service is set aside
+	// and returned; the others are served. After an error the kernel may hold a
+	// part of the plan; the next Plan finds out.
+	Apply(ctx context.Context) ([]Refusal, error)
+}
+
+// A Summary counts what a Plan changes.
+type Summary struct {
+	// Chains and Rules are those written; Deleted are chains removed.
+	Chains, Rules, Deleted int
+	// Bytes is the size of what is sent.
+	Bytes int
+}
+
+// A Refusal is a Service port that the kernel does not take.
+type Refusal struct {
+	Target *Target
+	// Err is what the kernel's tool said.
+	Err error
+}
+
+// A Report says what one pass did.
+type Report struct {
+	Family    Family
+	Dataplane string
+	State     *State
+	// Plan is nil if planning failed.
+	Plan     Plan
+	Refused  []Refusal
+	Err      error
+	Duration time.Duration
+}
+
+// A Reporter is told of every pass: it logs, counts, and keeps the status.
+type Reporter interface {
+	Synced(Report)
+}

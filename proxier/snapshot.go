@@ -1,0 +1,37 @@
+package proxier
+
+import (
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// A Snapshot is everything the sources know at one moment. It is immutable;
+// two snapshots share the ServiceObjects that did not change between them.
+type Snapshot struct {
+	// Services are sorted by name.
+	Services []*ServiceObjects
+	// Node is this node's object, nil while it is unknown.
+	Node *corev1.Node
+	// ServiceCIDRs are the ranges ClusterIPs come from, of both families; empty
+	// when unknown.
+	ServiceCIDRs []netip.Prefix
+}
+
+// ServiceObjects are the API objects of one Service.
+type ServiceObjects struct {
+	Name types.NamespacedName
+	// Service is nil when only slices refer to the name.
+	Service *corev1.Service
+	// Slices are sorted by name.
+	Slices []*discoveryv1.EndpointSlice
+}
+
+func compareNames(a, b types.NamespacedName) int {
+	if c := compareStrings(a.Namespace, b.Namespace); c != 0 {
+		return c
+	}
+	return compareStrings(a.Name, b.Name)
+}

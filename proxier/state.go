@@ -1,0 +1,124 @@
+package proxier
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Options are the operator's choices that decide what is served, for one
+// family.
+type Options struct {
+	Family Family
+	// NodeName is this node's name, in lower case.
+	NodeName string
+	// BindAddress overrides the node's own address where valid.
+	BindAddress netip.Addr
+
+	LocalPodsMode LocalPodsMode
+	// ClusterCIDRs are for ByClusterCIDR; the first of the family counts.
+	ClusterCIDRs []netip.Prefix
+	// PodInterface is the bridge's name, or the beginning of the interfaces'.
+	PodInterface string
+
+	// MasqueradeAll rewrites the source of all traffic to ClusterIPs.
+	MasqueradeAll bool
+	// NodePortAddresses are ranges of both families; empty for all addresses.
+	NodePortAddresses []netip.Prefix
+	// NodePortPrimary narrows node ports to the node's primary address.
+	NodePortPrimary bool
+	// LocalhostNodePorts serves node ports on 127.0.0.1, too.
+	LocalhostNodePorts bool
+	// ExternalIPs serves spec.externalIPs.
+	ExternalIPs bool
+}
+
+func (o Options) equal(p Options) bool {
+	cidrs, ports := slices.Equal(o.ClusterCIDRs, p.ClusterCIDRs), slices.Equal(o.NodePortAddresses, p.NodePortAddresses)
+	o.ClusterCIDRs, o.NodePortAddresses, p.ClusterCIDRs, p.NodePortAddresses = nil, nil, nil, nil
+	return cidrs && ports && o.comparable() == p.comparable()
+}
+
+// comparable are the fields == can compare.
+func (o Options) comparable() any {
+	return [...]any{o.Family, o.NodeName, o.BindAddress, o.LocalPodsMode, o.PodInterface,
+		o.MasqueradeAll, o.NodePortPrimary, o.LocalhostNodePorts, o.ExternalIPs}
+}
+
+// A State is what this node should serve over one family: a sorted, immutable
+// value.
+type State struct {
+	Family        Family
+	Node          Node
+	LocalPods     LocalPods
+	MasqueradeAll bool
+	// NodePortAddresses say where NodePorts are served.
+	NodePortAddresses NodePortAddresses
+
+	// Services are sorted by name; those that serve nothing are among them.
+	Services []*Service
+	// Frontends have an address; they are sorted by address, protocol and port,
+	// and there is one of each.
+	Frontends []*Frontend
+	// NodePorts are sorted by protocol and port.
+	NodePorts []*Frontend
+	// Problems are what could not be served, in the order of the Services.
+	Problems []Problem
+
+	options    Options
+	candidates []*Frontend // all frontends of all Services, sorted, with those that lost their place
+}
+
+// A Service is the part of a State that comes from one Service's objects.
+type Service struct {
+	Objects *ServiceObjects
+	// Targets are sorted by name.
+	Targets []*Target
+
+	frontends []*Frontend
+	problems  []Problem
+}
+
+// A HealthCheck is one Service's health check node port.
+type HealthCheck struct {
+	Service ServicePortName // without port and protocol
+	Port    uint16
+	// LocalEndpoints is the number of distinct addresses of ready endpoints on
+	// this node, over all ports.
+	LocalEndpoints int
+}
+
+// HealthChecks are the health check node ports, sorted by Service.
+func (s *State) HealthChecks() []HealthCheck {
+	var checks []HealthCheck
+	for _, service := range s.Services {
+		if len(service.Targets) == 0 || service.Targets[0].HealthCheckNodePort == 0 {
+			continue
+		}
+		local := map[netip.Addr]bool{}
+		for _, t := range service.Targets {
+			for i := range t.Endpoints {
+				if e := &t.Endpoints[i]; e.Local && e.Ready {
+					local[e.Addr.Addr()] = true
+				}
+			}
+		}
+		first := service.Targets[0]
+		checks = append(checks, HealthCheck{
+			Service:        ServicePortName{NamespacedName: first.Name.NamespacedName},
+			Port:           first.HealthCheckNodePort,
+			LocalEndpoints: len(local),
+		})
+	}
+	return checks
+}
+
+// Targets calls yield with every target, in order.
+func (s *State) Targets(yield func(*Target) bool) {
+	for _, service := range s.Services {
+		for _, t := range service.Targets {
+			if !yield(t) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,275 @@
+package proxier
+
+import (
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// A Store holds the latest objects from a source and hands out Snapshots.
+// Objects given to it must not be changed afterwards. It is safe for
+// concurrent use.
+type Store struct {
+	mu       sync.Mutex
+	services map[types.NamespacedName]*ServiceObjects
+	sliceOf  map[types.NamespacedName]types.NamespacedName // slice -> its Service
+	cidrs    map[string][]netip.Prefix                     // ServiceCIDR name -> ranges
+	node     *corev1.Node
+	synced   bool
+	sorted   []*ServiceObjects
+	unsorted map[types.NamespacedName]bool // changed since sorted was made
+	watchers []chan struct{}
+}
+
+// NewStore returns an empty store, which has not synced yet.
+func NewStore() *Store {
+	return &Store{
+		services: map[types.NamespacedName]*ServiceObjects{},
+		sliceOf:  map[types.NamespacedName]types.NamespacedName{},
+		cidrs:    map[string][]netip.Prefix{},
+		unsorted: map[types.NamespacedName]bool{},
+	}
+}
+
+// Watch returns a channel that receives after a change, once for any number of
+// changes that were not received yet. Nothing is sent before the store has
+// synced.
+func (s *Store) Watch() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := make(chan struct{}, 1)
+	s.watchers = append(s.watchers, c)
+	if s.synced {
+		c <- struct{}{}
+	}
+	return c
+}
+
+// SetSynced says that all objects that existed at the start are in the store.
+func (s *Store) SetSynced() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.synced {
+		s.synced = true
+		s.notify()
+	}
+}
+
+// Synced reports whether SetSynced was called.
+func (s *Store) Synced() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.synced
+}
+
+// notify wakes the watchers; s.mu is held.
+func (s *Store) notify() {
+	if !s.synced {
+		return
+	}
+	for _, c := range s.watchers {
+		select {
+		case c <- struct{}{}:
+		default: // it has a wake-up waiting
+		}
+	}
+}
+
+// Snapshot returns what the store holds now.
+func (s *Store) Snapshot() *Snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unsorted) > 0 {
+		s.sorted = s.mergeChanged()
+		clear(s.unsorted)
+	}
+	snapshot := &Snapshot{Services: s.sorted, Node: s.node}
+	for _, name := range slices.Sorted(maps.Keys(s.cidrs)) {
+		snapshot.ServiceCIDRs = append(snapshot.ServiceCIDRs, s.cidrs[name]...)
+	}
+	return snapshot
+}
+
+// mergeChanged is s.sorted with the names in s.unsorted brought up to date.
+func (s *Store) mergeChanged() []*ServiceObjects {
+	changed := slices.SortedFunc(maps.Keys(s.unsorted), compareNames)
+	merged := make([]*ServiceObjects, 0, len(s.services))
+	old := s.sorted
+	for _, name := range changed {
+		i, found := slices.BinarySearchFunc(old, name, func(o *ServiceObjects, name types.NamespacedName) int {
+			return compareNames(o.Name, name)
+		})
+		merged = append(merged, old[:i]...)
+		if found {
+			i++
+		}
+		old = old[i:]
+		if o := s.services[name]; o != nil {
+			merged = append(merged, o)
+		}
+	}
+	return append(merged, old...)
+}
+
+// SetService adds or replaces a Service.
+func (s *Store) SetService(service *corev1.Service) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.update(nameOf(service), func(o *ServiceObjects) bool {
+		same := o.Service != nil && sameService(o.Service, service)
+		o.Service = service
+		return !same
+	})
+}
+
+// DeleteService removes a Service; its slices stay until they are deleted.
+func (s *Store) DeleteService(name types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.update(name, func(o *ServiceObjects) bool {
+		had := o.Service != nil
+		o.Service = nil
+		return had
+	})
+}
+
+// SetEndpointSlice adds or replaces a slice. One without the label
+// kubernetes.io/service-name belongs to no Service and counts as deleted.
+func (s *Store) SetEndpointSlice(slice *discoveryv1.EndpointSlice) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := nameOf(slice)
+	service := types.NamespacedName{Namespace: slice.Namespace, Name: slice.Labels[discoveryv1.LabelServiceName]}
+	if was, known := s.sliceOf[name]; known && was != service {
+		s.deleteSlice(name)
+	}
+	if service.Name == "" {
+		return
+	}
+	s.sliceOf[name] = service
+	s.update(service, func(o *ServiceObjects) bool {
+		i, found := slices.BinarySearchFunc(o.Slices, slice.Name, compareSlice)
+		if found {
+			same := sameSlice(o.Slices[i], slice)
+			o.Slices = slices.Clone(o.Slices)
+			o.Slices[i] = slice
+			return !same
+		}
+		o.Slices = slices.Insert(slices.Clone(o.Slices), i, slice)
+		return true
+	})
+}
+
+// DeleteEndpointSlice removes a slice.
+func (s *Store) DeleteEndpointSlice(name types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deleteSlice(name)
+}
+
+func (s *Store) deleteSlice(name types.NamespacedName) {
+	service, known := s.sliceOf[name]
+	if !known {
+		return
+	}
+	delete(s.sliceOf, name)
+	s.update(service, func(o *ServiceObjects) bool {
+		i, found := slices.BinarySearchFunc(o.Slices, name.Name, compareSlice)
+		if found {
+			o.Slices = slices.Delete(slices.Clone(o.Slices), i, i+1)
+		}
+		return found
+	})
+}
+
+// update replaces the objects of one Service by a changed copy, if change says
+// that they differ in something that is served; s.mu is held.
+func (s *Store) update(name types.NamespacedName, change func(*ServiceObjects) bool) {
+	next := ServiceObjects{Name: name}
+	if have := s.services[name]; have != nil {
+		next = *have
+	}
+	if !change(&next) {
+		return
+	}
+	if next.Service == nil && len(next.Slices) == 0 {
+		delete(s.services, name)
+	} else {
+		s.services[name] = &next
+	}
+	s.unsorted[name] = true
+	s.notify()
+}
+
+// SetNode sets this node's object. Deleting a Node object leaves the last one
+// in force: the node still has its addresses.
+func (s *Store) SetNode(node *corev1.Node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.node != nil && sameNode(s.node, node) {
+		return
+	}
+	s.node = node
+	s.notify()
+}
+
+// SetServiceCIDR adds or replaces a ServiceCIDR.
+func (s *Store) SetServiceCIDR(cidr *networkingv1.ServiceCIDR) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	prefixes, _ := ParsePrefixes(cidr.Spec.CIDRs)
+	if slices.Equal(s.cidrs[cidr.Name], prefixes) {
+		return
+	}
+	s.cidrs[cidr.Name] = prefixes
+	s.notify()
+}
+
+// DeleteServiceCIDR removes a ServiceCIDR.
+func (s *Store) DeleteServiceCIDR(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.cidrs[name]; known {
+		delete(s.cidrs, name)
+		s.notify()
+	}
+}
+
+// sameService, sameSlice and sameNode compare what matters here, so that
+// changes of other fields cause no pass.
+func sameService(a, b *corev1.Service) bool {
+	_, otherA := a.Labels[ServiceProxyNameLabel]
+	_, otherB := b.Labels[ServiceProxyNameLabel]
+	return otherA == otherB && a.CreationTimestamp.Equal(&b.CreationTimestamp) &&
+		reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(a.Status.LoadBalancer, b.Status.LoadBalancer)
+}
+
+func sameSlice(a, b *discoveryv1.EndpointSlice) bool {
+	return isServiceSlice(a) == isServiceSlice(b) && a.AddressType == b.AddressType &&
+		reflect.DeepEqual(a.Endpoints, b.Endpoints) && reflect.DeepEqual(a.Ports, b.Ports)
+}
+
+func sameNode(a, b *corev1.Node) bool {
+	return NodeFacts("", a, netip.Addr{}).equal(NodeFacts("", b, netip.Addr{}))
+}
+
+type named interface {
+	GetNamespace() string
+	GetName() string
+}
+
+func nameOf(o named) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+func compareSlice(s *discoveryv1.EndpointSlice, name string) int {
+	return strings.Compare(s.Name, name)
+}

@@ -1,0 +1,137 @@
+package proxier
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func testService(ns, name string) *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}}
+}
+
+func testSlice(ns, name, service string) *discoveryv1.EndpointSlice {
+	return &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+		Namespace: ns, Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: service},
+	}}
+}
+
+func names(s *Snapshot) []string {
+	var out []string
+	for _, o := range s.Services {
+		entry := o.Name.String()
+		for _, slice := range o.Slices {
+			entry += " " + slice.Name
+		}
+		if o.Service == nil {
+			entry += " (no Service)"
+		}
+		out = append(out, entry)
+	}
+	return out
+}
+
+func TestStoreKeepsSnapshotsSortedAndShared(t *testing.T) {
+	s := NewStore()
+	s.SetService(testService("b", "web"))
+	s.SetService(testService("a", "web"))
+	s.SetEndpointSlice(testSlice("a", "web-2", "web"))
+	s.SetEndpointSlice(testSlice("a", "web-1", "web"))
+	s.SetEndpointSlice(testSlice("a", "early", "later"))
+	first := s.Snapshot()
+	if got, want := names(first), []string{"a/later early (no Service)", "a/web web-1 web-2", "b/web"}; !slices.Equal(got, want) {
+		t.Fatalf("first snapshot: %q, want %q", got, want)
+	}
+	s.DeleteEndpointSlice(types.NamespacedName{Namespace: "a", Name: "web-1"})
+	s.DeleteEndpointSlice(types.NamespacedName{Namespace: "a", Name: "early"})
+	second := s.Snapshot()
+	if got, want := names(second), []string{"a/web web-2", "b/web"}; !slices.Equal(got, want) {
+		t.Errorf("second snapshot: %q, want %q", got, want)
+	}
+	if second.Services[1] != first.Services[2] {
+		t.Error("b/web did not change and is not shared")
+	}
+	if got := names(first)[1]; got != "a/web web-1 web-2" {
+		t.Errorf("the first snapshot changed: %q", got)
+	}
+}
+
+func TestStoreMovesSliceToAnotherService(t *testing.T) {
+	s := NewStore()
+	s.SetEndpointSlice(testSlice("a", "x", "one"))
+	s.SetEndpointSlice(testSlice("a", "x", "two"))
+	if got, want := names(s.Snapshot()), []string{"a/two x (no Service)"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s.SetEndpointSlice(testSlice("a", "x", ""))
+	if got := names(s.Snapshot()); len(got) != 0 {
+		t.Errorf("a slice without Service is still there: %q", got)
+	}
+}
+
+func TestStoreWakesOnlyForChangesThatMatter(t *testing.T) {
+	s := NewStore()
+	wake := s.Watch()
+	woken := func() bool {
+		select {
+		case <-wake:
+			return true
+		default:
+			return false
+		}
+	}
+	s.SetService(testService("a", "web"))
+	if woken() {
+		t.Error("woken before the store has synced")
+	}
+	s.SetSynced()
+	if !woken() {
+		t.Error("not woken by SetSynced")
+	}
+	annotated := testService("a", "web")
+	annotated.Annotations = map[string]string{"x": "y"}
+	s.SetService(annotated)
+	s.DeleteService(types.NamespacedName{Namespace: "a", Name: "unknown"})
+	if woken() {
+		t.Error("woken by an annotation, or by deleting what is not there")
+	}
+	labelled := testService("a", "web")
+	labelled.Labels = map[string]string{ServiceProxyNameLabel: ""}
+	s.SetService(labelled)
+	if !woken() {
+		t.Error("not woken by the label that gives the Service to another proxy")
+	}
+}
+
+func TestStoreMergesLikeASort(t *testing.T) {
+	s, r := NewStore(), rand.New(rand.NewPCG(1, 2))
+	want := map[string]bool{}
+	for range 2000 {
+		name := fmt.Sprintf("s%03d", r.IntN(300))
+		if r.IntN(3) == 0 {
+			s.DeleteService(types.NamespacedName{Namespace: "n", Name: name})
+			delete(want, "n/"+name)
+		} else {
+			s.SetService(testService("n", name))
+			want["n/"+name] = true
+		}
+		if r.IntN(5) > 0 {
+			continue
+		}
+		got := names(s.Snapshot())
+		if len(got) != len(want) || !slices.IsSorted(got) {
+			t.Fatalf("%d names, sorted %v; want %d", len(got), slices.IsSorted(got), len(want))
+		}
+		for _, name := range got {
+			if !want[name] {
+				t.Fatalf("%s was deleted", name)
+			}
+		}
+	}
+}
