@@ -1,0 +1,115 @@
+package testenv
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/vishvananda/netns"
+)
+
+// TB is the part of testing.TB that the wrappers use.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+}
+
+// Capability is something of the machine that not every machine has.
+type Capability string
+
+// Capabilities that tests Need.
+const (
+	// Root may create network namespaces.
+	Root Capability = "root"
+	// IPTablesNFT is an iptables over nf_tables that works in a new namespace.
+	IPTablesNFT Capability = "iptables-nft"
+	// IPTablesLegacy is an iptables over x_tables that works in a new namespace.
+	IPTablesLegacy Capability = "iptables-legacy"
+	// Conntrack is the conntrack tool.
+	Conntrack Capability = "conntrack"
+	// KubeAPI is etcd in PATH and a kube-apiserver built by kube/build.sh.
+	KubeAPI Capability = "kube-apiserver"
+)
+
+// Need skips the test where the machine lacks one of the capabilities. Under
+// CI=true it fails it instead, so that no suite silently stops to run.
+func Need(t TB, capabilities ...Capability) {
+	t.Helper()
+	for _, capability := range capabilities {
+		err := capability.Check()
+		switch {
+		case err == nil:
+		case os.Getenv("CI") == "true":
+			t.Fatalf("CI=true and this test needs %s: %v", capability, err)
+		default:
+			t.Skipf("needs %s: %v", capability, err)
+		}
+	}
+}
+
+// StartCluster is NewCluster for the length of a test.
+func StartCluster(t TB) *Cluster {
+	t.Helper()
+	Need(t, Root)
+	c, err := NewCluster()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("close cluster: %v", err)
+		}
+	})
+	return c
+}
+
+// Check tells what is missing; nil if nothing is.
+func (c Capability) Check() error {
+	switch c {
+	case Root:
+		return inNewNamespace(func() error { return nil })
+	case IPTablesNFT:
+		return VariantNFT.check()
+	case IPTablesLegacy:
+		return VariantLegacy.check()
+	case Conntrack:
+		_, err := exec.LookPath("conntrack")
+		return err
+	case KubeAPI:
+		return checkKube()
+	}
+	return fmt.Errorf("unknown capability %q", string(c))
+}
+
+// check lists the nat tables of a namespace that has nothing in them.
+func (v Variant) check() error {
+	program, err := v.program()
+	if err != nil {
+		return err
+	}
+	return inNewNamespace(func() error {
+		for _, tool := range []string{"iptables", "ip6tables"} {
+			output, err := exec.Command(program, tool, "-w", "-t", "nat", "-S").CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("%s %s -t nat -S: %w: %s", program, tool, err, output)
+			}
+		}
+		return nil
+	})
+}
+
+// inNewNamespace calls f in a network namespace without a name, which is gone
+// when f returns.
+func inNewNamespace(f func() error) error {
+	return onThread(func() error {
+		handle, err := netns.New()
+		if err != nil {
+			return fmt.Errorf("create network namespace: %w", err)
+		}
+		return errors.Join(f(), handle.Close())
+	})
+}
