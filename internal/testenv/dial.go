@@ -24,10 +24,11 @@ var (
 	ErrUnreachable = errors.New("unreachable")
 )
 
-// DefaultTimeout is how long Dial waits where its options do not say. Answers
-// inside of one machine take well under a millisecond; it is the price of each
-// dropped packet, and below the second after which TCP sends its SYN again.
-const DefaultTimeout = 700 * time.Millisecond
+// DefaultTimeout is how long Dial waits where its options do not say. It is what
+// each dropped packet costs, while answers inside of one machine take well under
+// a millisecond. It is longer than the second after which TCP repeats its SYN,
+// because a REJECT may be heard only then, see hearICMP.
+const DefaultTimeout = 1500 * time.Millisecond
 
 // Reply is what a Server answers.
 type Reply struct {
@@ -70,7 +71,7 @@ func (h *Host) Open(ctx context.Context, proto string, to netip.AddrPort, option
 	if options.Timeout == 0 {
 		options.Timeout = DefaultTimeout
 	}
-	dialer := net.Dialer{Timeout: options.Timeout}
+	dialer := net.Dialer{Timeout: options.Timeout, Control: hearICMP}
 	source := options.Source
 	if !source.Addr().IsValid() && source.Port() != 0 {
 		source = netip.AddrPortFrom(unspecified(to.Addr()), source.Port())
@@ -98,6 +99,20 @@ func (h *Host) Open(ctx context.Context, proto string, to netip.AddrPort, option
 		_ = tcp.SetLinger(0)
 	}
 	return &Conn{conn: conn, lines: bufio.NewReader(conn), timeout: options.Timeout}, nil
+}
+
+// hearICMP asks for ICMPv6 errors on the socket. Between namespaces of one
+// machine the ICMP answer to a SYN comes while the kernel is still sending the
+// SYN. It then only notes the error, and over IPv6 wakes nobody unless asked to:
+// without this option, or where TCP does not know it, a refused connection shows
+// with the second SYN, after 1 s.
+func hearICMP(network, _ string, raw syscall.RawConn) error {
+	if network != "tcp6" {
+		return nil
+	}
+	return raw.Control(func(fd uintptr) {
+		_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IPV6, syscall.IPV6_RECVERR, 1)
+	})
 }
 
 // Ask sends one request and returns the answer.

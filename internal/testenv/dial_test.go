@@ -17,6 +17,11 @@ func TestOutcomeOfADial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, addr := range pod.Addrs() {
+		for _, proto := range []string{"tcp", "udp"} {
+			serve(t, pod, proto, netip.AddrPortFrom(addr, 80))
+		}
+	}
 	rules := map[string]string{ // what happens on the way to the pod's ports
 		"81": "-j DROP",
 		"82": "-j REJECT",
@@ -47,19 +52,22 @@ func TestOutcomeOfADial(t *testing.T) {
 		{"prohibited on the way", 83, "unreachable"},
 		{"no server", 84, "refused"},
 	}
-	for _, addr := range pod.Addrs() {
-		for _, proto := range []string{"tcp", "udp"} {
-			serve(t, pod, proto, netip.AddrPortFrom(addr, 80))
-			for _, from := range []*testenv.Host{c.Client(), node.Host} {
-				for _, tt := range tests {
-					at := netip.AddrPortFrom(addr, tt.port)
-					reply, err := from.Dial(t.Context(), proto, at, testenv.DialOptions{})
-					if have := testenv.Outcome(reply, err); have != tt.want {
-						t.Errorf("%s: %s %s from %s: have %s (%v), want %s", tt.name, proto, at, from.Name, have, err, tt.want)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var probes []testenv.Probe
+			for _, addr := range pod.Addrs() {
+				for _, from := range []*testenv.Host{c.Client(), node.Host} {
+					for _, proto := range []string{"tcp", "udp"} {
+						probes = append(probes, testenv.Probe{From: from, Proto: proto, To: netip.AddrPortFrom(addr, tt.port)})
 					}
 				}
 			}
-		}
+			for i, result := range testenv.DialAll(t.Context(), probes) {
+				if have := result.Outcome(); have != tt.want {
+					t.Errorf("%s -> %s %s: have %s (%v), want %s", probes[i].From.Name, probes[i].Proto, probes[i].To, have, result.Err, tt.want)
+				}
+			}
+		})
 	}
 }
 

@@ -32,30 +32,37 @@ func TestEveryHostReachesEveryOther(t *testing.T) {
 			}
 		}
 	}
+	var probes []testenv.Probe
+	var want []testenv.Reply
 	for _, from := range hosts {
 		for _, to := range hosts {
 			for _, addr := range to.Addrs() {
 				for _, proto := range []string{"tcp", "udp"} {
 					at := netip.AddrPortFrom(addr, 80)
-					reply, err := from.Dial(t.Context(), proto, at, testenv.DialOptions{})
-					if err != nil {
-						t.Errorf("%s -> %s %s: %v", from.Name, proto, at, err)
-						continue
-					}
-					source := from.Addr4()
-					if addr.Is6() {
-						source = from.Addr6()
-					}
-					if from == to {
-						source = addr
-					}
-					if reply.Server != to.Name || reply.Local != at || reply.Peer.Addr() != source {
-						t.Errorf("%s -> %s %s: have %+v, want server %s, peer %s", from.Name, proto, at, reply, to.Name, source)
-					}
+					probes = append(probes, testenv.Probe{From: from, Proto: proto, To: at})
+					want = append(want, testenv.Reply{Server: to.Name, Local: at, Peer: sourceOf(from, to, addr)})
 				}
 			}
 		}
 	}
+	for i, result := range testenv.DialAll(t.Context(), probes) {
+		have := result.Reply
+		have.Peer = netip.AddrPortFrom(have.Peer.Addr(), 0) // the port is the kernel's choice
+		if result.Err != nil || have != want[i] {
+			t.Errorf("%s -> %s: have %+v, %v; want %+v", probes[i].From.Name, probes[i].To, have, result.Err, want[i])
+		}
+	}
+}
+
+// sourceOf is the address that from's packets to an address of to come from.
+func sourceOf(from, to *testenv.Host, addr netip.Addr) netip.AddrPort {
+	switch {
+	case from == to:
+		return netip.AddrPortFrom(addr, 0)
+	case addr.Is4():
+		return netip.AddrPortFrom(from.Addr4(), 0)
+	}
+	return netip.AddrPortFrom(from.Addr6(), 0)
 }
 
 func TestSourceAddressAndPortCanBeChosen(t *testing.T) {
@@ -89,12 +96,17 @@ func TestVIPWithoutRulesTimesOutFromEverywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var probes []testenv.Probe
 	for _, from := range []*testenv.Host{c.Client(), c.Node("node1").Host, c.Node("node2").Host, pod} {
 		for _, vip := range []string{"10.96.0.1:80", "[fd00:10:96::1]:80"} {
-			have := testenv.Outcome(from.Dial(t.Context(), "tcp", netip.MustParseAddrPort(vip), testenv.DialOptions{}))
-			if have != "timed out" {
-				t.Errorf("%s -> %s: have %s, want timed out", from.Name, vip, have)
+			for _, proto := range []string{"tcp", "udp"} {
+				probes = append(probes, testenv.Probe{From: from, Proto: proto, To: netip.MustParseAddrPort(vip)})
 			}
+		}
+	}
+	for i, result := range testenv.DialAll(t.Context(), probes) {
+		if have := result.Outcome(); have != "timed out" {
+			t.Errorf("%s -> %s %s: have %s, want timed out", probes[i].From.Name, probes[i].Proto, probes[i].To, have)
 		}
 	}
 }
