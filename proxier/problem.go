@@ -2,14 +2,21 @@ package proxier
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // A Problem is something in an object that cannot be served as it is written.
 // The rest of the object, and all others, are served.
 type Problem struct {
-	// Kind, Namespace and Name say which object: "Service", "EndpointSlice" or "Node".
+	// Kind, Namespace and Name say which object: "Service", "EndpointSlice",
+	// "Node" or "ServiceCIDR"; or "Manifest" and a path, for text that cannot be
+	// read as an object.
 	Kind, Namespace, Name string
+	// Where is the place the object was read from, such as
+	// "web.yaml, document 2, line 14"; empty for objects of an API server.
+	Where string
 	// Field is the path in the object, such as spec.ports[0].port.
 	Field string
 	// Value is the offending value as it stands there.
@@ -34,7 +41,20 @@ func (p Problem) String() string {
 		b.WriteString(": ")
 	}
 	b.WriteString(p.Reason)
+	if p.Where != "" {
+		fmt.Fprintf(&b, " (%s)", printableText(p.Where))
+	}
 	return b.String()
+}
+
+// printableText quotes a text that could garble a line of output.
+func printableText(s string) string {
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return strconv.Quote(s)
+		}
+	}
+	return s
 }
 
 // printable quotes a name that could garble a line of output.
