@@ -10,6 +10,7 @@ import (
 const (
 	NAT    = "nat"
 	Filter = "filter"
+	Mangle = "mangle" // only to remove what kube-proxy left there
 )
 
 // A Ruleset is the content of some tables of one IP family: a value that is

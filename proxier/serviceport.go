@@ -56,21 +56,21 @@ type ServicePort struct {
 	HealthCheckNodePort uint16
 }
 
-// External reports whether the port can be reached by another address than its
+// Exposed reports whether the port can be reached by another address than its
 // ClusterIP.
-func (p *ServicePort) External() bool {
+func (p *ServicePort) Exposed() bool {
 	return p.NodePort != 0 || len(p.LoadBalancerIPs) > 0 || len(p.ExternalIPs) > 0
 }
 
 // usesClusterEndpoints reports whether some traffic may go to any endpoint.
 func (p *ServicePort) usesClusterEndpoints() bool {
-	return !p.InternalLocal || p.External()
+	return !p.InternalLocal || p.Exposed()
 }
 
 // usesLocalEndpoints reports whether some traffic may only go to endpoints of
 // this node.
 func (p *ServicePort) usesLocalEndpoints() bool {
-	return p.InternalLocal || p.ExternalLocal && p.External()
+	return p.InternalLocal || p.ExternalLocal && p.Exposed()
 }
 
 func compareStrings(a, b string) int { return cmp.Compare(a, b) }

@@ -100,7 +100,7 @@ func newTarget(port *ServicePort, all []Endpoint, node Node) *Target {
 		return cluster
 	}
 	t.Internal = pick(port.InternalLocal)
-	if port.External() {
+	if port.Exposed() {
 		t.External, t.ShortCircuit = pick(port.ExternalLocal), cluster
 	}
 	return t

@@ -1,0 +1,167 @@
+package iptables
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// accept is the policy written down for built-in chains. It is the host's own
+// affair and never sent.
+const accept = "ACCEPT"
+
+// The comments of jumps from built-in chains. Those that kube-proxy has are
+// the same, so that taking over leaves them alone.
+const (
+	portals         = "kubernetes service portals"
+	externalPortals = "kubernetes externally-visible service portals"
+	forwarding      = "kubernetes forwarding rules"
+)
+
+// baseChains are the chains that exist whatever is served, by table: the jumps
+// from built-in chains, and where they lead.
+func (w *writer) baseChains(c *Compiled) map[string][]*Chain {
+	return map[string][]*Chain{
+		NAT:    append(natJumps(), w.natBase(&c.nat)...),
+		Filter: append(filterJumps(), w.filterBase(&c.filter)...),
+	}
+}
+
+func natJumps() []*Chain {
+	services := rule{comment: portals, target: jump(chainServices)}.String()
+	return []*Chain{
+		{Name: "PREROUTING", Policy: accept, Rules: []string{services}},
+		{Name: "OUTPUT", Policy: accept, Rules: []string{services}},
+		{Name: "POSTROUTING", Policy: accept, Rules: []string{
+			rule{comment: "kubernetes postrouting rules", target: jump(chainPostrouting)}.String(),
+		}},
+	}
+}
+
+func filterJumps() []*Chain {
+	services := newTo(portals, chainServices)
+	return []*Chain{
+		{Name: "INPUT", Policy: accept, Rules: []string{
+			rule{comment: "kubernetes firewall for loopback addresses", target: jump(chainFirewall)}.String(),
+			rule{comment: "kubernetes health check service ports", target: jump(chainNodePorts)}.String(),
+			newTo(externalPortals, chainExternal),
+		}},
+		{Name: "FORWARD", Policy: accept, Rules: []string{
+			services,
+			rule{comment: forwarding, target: jump(chainForward)}.String(),
+		}},
+		{Name: "OUTPUT", Policy: accept, Rules: []string{services}},
+	}
+}
+
+// newTo jumps for the first packet of a connection; -m conntrack stands before
+// the comment, as kube-proxy writes it.
+func newTo(comment, chain string) string {
+	return ctNew + " " + rule{comment: comment, target: jump(chain)}.String()
+}
+
+func (w *writer) natBase(trees *natTrees) []*Chain {
+	services := append([]string(nil), trees.addresses.rules()...)
+	services = append(services, w.nodePortGuards("kubernetes service nodeports; NOTE: this must be the last rule in this chain", chainNodePorts)...)
+	chains := []*Chain{
+		{Name: chainServices, Rules: services},
+		{Name: chainNodePorts, Rules: trees.nodePorts.rules()},
+		{Name: chainMarkMasq, Rules: []string{
+			fmt.Sprintf("-j MARK --set-xmark %s/%s", w.mark(), w.mark()),
+		}},
+		{Name: chainPostrouting, Rules: w.postrouting()},
+	}
+	if trees.hairpins.root != nil {
+		chains = append(chains, &Chain{Name: chainHairpin, Rules: trees.hairpins.root.rules})
+	}
+	return chains
+}
+
+// postrouting rewrites the source of hairpin connections, and of those that
+// are marked. The mark is cleared first, so that a packet that passes once more
+// inside a tunnel is not masqueraded twice.
+func (w *writer) postrouting() []string {
+	const translated = "-m conntrack --ctstate DNAT"
+	hairpin := rule{matches: []string{translated}, target: jump(chainHairpin)}
+	if w.options.BPF {
+		hairpin = rule{matches: []string{translated, w.selfMatch()}, target: w.masquerade()}
+	}
+	return []string{
+		hairpin.String(),
+		fmt.Sprintf("-m mark ! --mark %s/%s -j RETURN", w.mark(), w.mark()),
+		fmt.Sprintf("-j MARK --set-xmark %s/0x0", w.mark()),
+		rule{comment: "kubernetes service traffic requiring SNAT", target: w.masquerade()}.String(),
+	}
+}
+
+func (w *writer) masquerade() string {
+	if w.options.RandomFully {
+		return "-j MASQUERADE --random-fully"
+	}
+	return "-j MASQUERADE"
+}
+
+// selfMatch matches packets whose source is their destination: after DNAT, a
+// pod that reached itself through a Service. It is a classic BPF program
+// (linux/filter.h): load a word of the source into X, compare with that of the
+// destination, for each word.
+func (w *writer) selfMatch() string {
+	words := []int{12}
+	distance := 4
+	if w.state.Family == proxier.IPv6 {
+		words, distance = []int{8, 12, 16, 20}, 16
+	}
+	var program []string
+	for i, source := range words {
+		miss := 4*(len(words)-1-i) + 1 // to the last instruction, which returns 0
+		program = append(program,
+			fmt.Sprintf("32 0 0 %d", source),          // ld [source]
+			"7 0 0 0",                                 // tax
+			fmt.Sprintf("32 0 0 %d", source+distance), // ld [destination]
+			fmt.Sprintf("29 0 %d 0", miss),            // jeq x
+		)
+	}
+	program = append(program, "6 0 0 65535", "6 0 0 0")
+	return fmt.Sprintf(`-m bpf --bytecode "%d,%s"`, len(program), strings.Join(program, ","))
+}
+
+func (w *writer) filterBase(trees *filterTrees) []*Chain {
+	external := []string{jump(chainServices)}
+	external = append(external, w.nodePortGuards("node ports without endpoints", chainRejectPorts)...)
+	return []*Chain{
+		{Name: chainServices, Rules: trees.addresses.rules()},
+		{Name: chainExternal, Rules: external},
+		{Name: chainRejectPorts, Rules: trees.nodePorts.rules()},
+		{Name: chainNodePorts, Rules: trees.health.rules},
+		{Name: chainForward, Rules: w.forward()},
+		{Name: chainFirewall, Rules: w.firewall()},
+	}
+}
+
+func (w *writer) forward() []string {
+	var rules []string
+	if w.options.DropInvalid {
+		// Packets that conntrack cannot place are not translated; a pod's answer
+		// would leave with the wrong source and reset the connection.
+		rules = append(rules, "-m conntrack --ctstate INVALID -j DROP")
+	}
+	return append(rules,
+		rule{comment: forwarding, matches: []string{fmt.Sprintf("-m mark --mark %s/%s", w.mark(), w.mark())}, target: "-j ACCEPT"}.String(),
+		rule{comment: "kubernetes forwarding conntrack rule", matches: []string{"-m conntrack --ctstate RELATED,ESTABLISHED"}, target: "-j ACCEPT"}.String(),
+	)
+}
+
+// firewall keeps the network away from what listens on loopback addresses.
+// Node ports on 127.0.0.1 need the sysctl route_localnet, which alone would let
+// neighbours reach them (CVE-2020-8558).
+func (w *writer) firewall() []string {
+	if !w.state.NodePortAddresses.Loopback {
+		return nil
+	}
+	loopback := w.state.Family.Loopback()
+	return []string{rule{
+		src: loopback, notSrc: true, dst: loopback, comment: "block incoming localnet connections",
+		matches: []string{"-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"}, target: "-j DROP",
+	}.String()}
+}
