@@ -1,0 +1,232 @@
+package iptables
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// Config is how a Dataplane works.
+type Config struct {
+	Options
+	// MaxNames bounds the chain names of one iptables-restore call; 0 for no
+	// bound. See docs/design.md for why iptables-nft wants one.
+	MaxNames int
+}
+
+// A Dataplane brings the nat and filter tables of one family into the shape a
+// State asks for. It is used by one goroutine, except Forget.
+type Dataplane struct {
+	kernel Kernel
+	config Config
+
+	mu sync.Mutex
+	// have is what the kernel is believed to hold; nil when it has to be asked.
+	have *Observation
+	// forgets counts the calls of Forget, so that one in the middle of an Apply
+	// is not lost.
+	forgets int
+
+	compiled *Compiled // of the last Plan, to share with the next
+	accepted *proxier.State // the last one applied without fault
+	refused  map[*proxier.Target]error
+}
+
+// NewDataplane returns a Dataplane that has not looked at the kernel yet.
+func NewDataplane(kernel Kernel, config Config) *Dataplane {
+	return &Dataplane{kernel: kernel, config: config, refused: map[*proxier.Target]error{}}
+}
+
+// Name is "iptables".
+func (d *Dataplane) Name() string { return "iptables" }
+
+// Forget makes the next Plan look at the kernel, because somebody else may have
+// changed it. It is safe to call from any goroutine.
+func (d *Dataplane) Forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.have = nil
+	d.forgets++
+}
+
+// Plan compares the kernel with what the State asks for.
+func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
+	d.retryChanged(state)
+	have, err := d.observe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want := Compile(d.compiled, state, d.options())
+	d.compiled = want
+	return &plan{dataplane: d, state: state, want: want, patch: d.diff(have, want)}, nil
+}
+
+// options are the configured ones without the Service ports that were refused.
+func (d *Dataplane) options() Options {
+	o := d.config.Options
+	o.Refused = make(map[*proxier.Target]bool, len(d.refused))
+	for t := range d.refused {
+		o.Refused[t] = true
+	}
+	return o
+}
+
+// retryChanged forgets the refusal of Service ports that are different now: a
+// Target is immutable, so a changed one is another.
+func (d *Dataplane) retryChanged(state *proxier.State) {
+	if len(d.refused) == 0 {
+		return
+	}
+	still := map[*proxier.Target]error{}
+	for t := range state.Targets {
+		if err, ok := d.refused[t]; ok {
+			still[t] = err
+		}
+	}
+	d.refused = still
+}
+
+// observe returns what the kernel holds, from memory where that is good.
+func (d *Dataplane) observe(ctx context.Context) (Observation, error) {
+	d.mu.Lock()
+	have, forgets := d.have, d.forgets
+	d.mu.Unlock()
+	if have != nil {
+		return *have, nil
+	}
+	var kernel Ruleset
+	for _, table := range []string{NAT, Filter} {
+		text, err := d.kernel.Save(ctx, table)
+		if err != nil {
+			return Observation{}, fmt.Errorf("reading table %s: %w", table, err)
+		}
+		rs, err := ParseSave(text)
+		if err != nil {
+			return Observation{}, fmt.Errorf("reading table %s: %w", table, err)
+		}
+		kernel.Tables = append(kernel.Tables, rs.Table(table))
+	}
+	o := Observe(kernel)
+	d.remember(o, forgets)
+	return o, nil
+}
+
+// remember takes o for what the kernel holds, unless Forget was called since
+// forgets was read.
+func (d *Dataplane) remember(o Observation, forgets int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.forgets == forgets {
+		d.have = &o
+	}
+}
+
+// diff is the way from have to want. Where nothing is served yet and the way is
+// long, the Services the cluster itself needs come first.
+func (d *Dataplane) diff(have Observation, want *Compiled) *Patch {
+	patch := Diff(have, want.Ruleset, d.config.MaxNames)
+	if len(patch.Calls) < 2 || have.Own.Table(NAT).Chain(chainServices) != nil {
+		return patch
+	}
+	essential := Compile(nil, want.state.Essentials(), d.options())
+	first := Diff(have, essential.Ruleset, d.config.MaxNames)
+	rest := Diff(Observation{essential.Ruleset, have.Referenced}, want.Ruleset, d.config.MaxNames)
+	patch.Calls = append(first.Calls, rest.Calls...)
+	return patch
+}
+
+// apply sends the patch that makes want true.
+func (d *Dataplane) apply(ctx context.Context, want *Compiled, patch *Patch) error {
+	d.mu.Lock()
+	have, forgets := d.have, d.forgets
+	d.have = nil // until all calls are through, nobody knows
+	d.mu.Unlock()
+	for i, call := range patch.Calls {
+		if err := d.kernel.Restore(ctx, call); err != nil {
+			if e, ok := refused(err); ok {
+				e.Text = line(call, e.Line)
+			}
+			if len(patch.Calls) > 1 {
+				err = fmt.Errorf("call %d of %d: %w", i+1, len(patch.Calls), err)
+			}
+			return err
+		}
+	}
+	var referenced map[string]map[string]bool
+	if have != nil {
+		referenced = have.Referenced
+	}
+	d.remember(Observation{want.Ruleset, referenced}, forgets)
+	d.accepted = want.state
+	return nil
+}
+
+// line is line n of the text, counted from 1.
+func line(text string, n int) string {
+	for l := range strings.Lines(text) {
+		if n--; n == 0 {
+			return strings.TrimSuffix(l, "\n")
+		}
+	}
+	return ""
+}
+
+// A plan is what one pass does to the tables.
+type plan struct {
+	dataplane *Dataplane
+	state     *proxier.State
+	want      *Compiled
+	patch     *Patch
+}
+
+func (p *plan) Empty() bool  { return len(p.patch.Calls) == 0 }
+func (p *plan) Diff() string { return p.patch.Unified() }
+
+// String is the input of iptables-restore; where there are several calls, a
+// comment stands before each.
+func (p *plan) String() string {
+	if len(p.patch.Calls) == 1 {
+		return p.patch.Calls[0]
+	}
+	var b strings.Builder
+	for i, call := range p.patch.Calls {
+		fmt.Fprintf(&b, "# call %d of %d\n%s", i+1, len(p.patch.Calls), call)
+	}
+	return b.String()
+}
+
+func (p *plan) Summary() proxier.Summary {
+	s := proxier.Summary{Chains: p.patch.Written, Rules: p.patch.Rules, Deleted: p.patch.Deleted}
+	for _, call := range p.patch.Calls {
+		s.Bytes += len(call)
+	}
+	return s
+}
+
+// Apply sends the plan. If the kernel refuses it, the Service ports at fault
+// are found and left out.
+func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
+	d := p.dataplane
+	if !p.Empty() {
+		if err := d.apply(ctx, p.want, p.patch); err != nil {
+			e, ok := refused(err)
+			if !ok {
+				return nil, err
+			}
+			s := search{dataplane: d, state: p.state, cause: err, hint: e}
+			if err := s.run(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var refusals []proxier.Refusal
+	for t := range p.state.Targets {
+		if err := d.refused[t]; err != nil {
+			refusals = append(refusals, proxier.Refusal{Target: t, Err: err})
+		}
+	}
+	return refusals, nil
+}

@@ -1,0 +1,71 @@
+package iptables
+
+import (
+	"strings"
+)
+
+// An Observation is what the kernel holds, divided by ownership.
+type Observation struct {
+	// Own are our chains, and built-in chains reduced to the rules that jump to
+	// our chains: the same form as Compiled.Ruleset.
+	Own Ruleset
+	// Referenced are, by table, chains of ours that rules of others jump to;
+	// they cannot be deleted.
+	Referenced map[string]map[string]bool
+}
+
+// Observe picks out what is ours.
+func Observe(kernel Ruleset) Observation {
+	o := Observation{Referenced: map[string]map[string]bool{}}
+	for _, table := range kernel.Tables {
+		own := Table{Name: table.Name}
+		for _, c := range table.Chains {
+			if OwnedChain(table.Name, c.Name) {
+				own.Chains = append(own.Chains, c)
+				continue
+			}
+			jumps := o.jumps(table.Name, c)
+			if c.Policy != "" && len(jumps) > 0 {
+				own.Chains = append(own.Chains, &Chain{Name: c.Name, Policy: c.Policy, Rules: jumps})
+			}
+		}
+		o.Own.Tables = append(o.Own.Tables, own)
+	}
+	return o
+}
+
+// jumps are the rules of somebody else's chain that lead to ours. In a
+// built-in chain we, or a kube-proxy before us, put them there; in another
+// chain they are its owner's.
+func (o *Observation) jumps(table string, c *Chain) []string {
+	var rules []string
+	for _, rule := range c.Rules {
+		target := jumpTarget(rule)
+		if target == "" || !OwnedChain(table, target) {
+			continue
+		}
+		rules = append(rules, rule)
+		if c.Policy == "" {
+			if o.Referenced[table] == nil {
+				o.Referenced[table] = map[string]bool{}
+			}
+			o.Referenced[table][target] = true
+		}
+	}
+	return rules
+}
+
+// jumpTarget is the chain or target a rule ends in; "" when it has none. It is
+// the word after the last -j or -g outside of quotes: a comment may hold
+// anything.
+func jumpTarget(rule string) string {
+	for _, flag := range []string{"-j ", "-g "} {
+		i := strings.LastIndex(rule, flag)
+		if i < 0 || i > 0 && rule[i-1] != ' ' || strings.Contains(rule[i:], `"`) {
+			continue
+		}
+		target, _, _ := strings.Cut(rule[i+len(flag):], " ")
+		return target
+	}
+	return ""
+}

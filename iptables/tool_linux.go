@@ -1,0 +1,246 @@
+package iptables
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	goiptables "github.com/coreos/go-iptables/iptables"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// Variant is which of the kernel's two implementations a tool speaks to. Each
+// has tables of its own, and the packets pass through both.
+type Variant string
+
+// The variants.
+const (
+	VariantNFT    Variant = "nft"
+	VariantLegacy Variant = "legacy"
+)
+
+// Other is the other variant.
+func (v Variant) Other() Variant {
+	if v == VariantNFT {
+		return VariantLegacy
+	}
+	return VariantNFT
+}
+
+// A Tool runs iptables-save and iptables-restore of one family and variant. It
+// is the real Kernel.
+type Tool struct {
+	Family  proxier.Family
+	Variant Variant
+	// Version is such as "1.8.9".
+	Version string
+
+	command string // "iptables", "ip6tables-legacy"...
+	random  bool
+}
+
+// lockSeconds is how long a call waits for others who write at the same time.
+const lockSeconds = 5
+
+// maxNames bounds one call of the nft variant, whose tool takes time that grows
+// with the square of the number of names. The legacy variant rewrites the whole
+// table in each call, and is best called once.
+const maxNames = 1000
+
+// FindTool finds the tool of the variant that is in use on this host: the one
+// in whose tables the kubelet has left its hint, else the one called iptables
+// in PATH.
+func FindTool(ctx context.Context, family proxier.Family) (*Tool, error) {
+	t, err := newTool(family, baseCommand(family))
+	if err != nil {
+		return nil, err
+	}
+	if !t.hinted(ctx) {
+		if other, err := t.OtherVariant(); err == nil && other.hinted(ctx) {
+			t = other
+		}
+	}
+	return t, t.mayRead(ctx)
+}
+
+func baseCommand(family proxier.Family) string {
+	if family == proxier.IPv6 {
+		return "ip6tables"
+	}
+	return "iptables"
+}
+
+// OtherVariant is the tool of the variant that is not in use; an error when it
+// is not installed.
+func (t *Tool) OtherVariant() (*Tool, error) {
+	return newTool(t.Family, baseCommand(t.Family)+"-"+string(t.Variant.Other()))
+}
+
+func newTool(family proxier.Family, command string) (*Tool, error) {
+	path, err := exec.LookPath(command)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not in PATH: install iptables 1.8 or newer: %w", command, err)
+	}
+	protocol := goiptables.ProtocolIPv4
+	if family == proxier.IPv6 {
+		protocol = goiptables.ProtocolIPv6
+	}
+	probe, err := goiptables.New(goiptables.IPFamily(protocol), goiptables.Path(path))
+	if err != nil {
+		return nil, fmt.Errorf("%s --version: %w", command, err)
+	}
+	major, minor, patch := probe.GetIptablesVersion()
+	t := &Tool{
+		Family: family, Version: fmt.Sprintf("%d.%d.%d", major, minor, patch),
+		command: command, random: probe.HasRandomFully(),
+	}
+	if major < 1 || major == 1 && minor < 6 {
+		return nil, fmt.Errorf("%s is version %s, too old: 1.6.0 or newer is needed, for iptables-restore --wait", command, t.Version)
+	}
+	if t.Variant, err = variantOf(path); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// variantOf asks for the version, which ends in "(nf_tables)" or "(legacy)"
+// since iptables 1.8; before, there was only what is called legacy now.
+func variantOf(path string) (Variant, error) {
+	out, err := exec.Command(path, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s --version: %w", path, err)
+	}
+	if bytes.Contains(out, []byte("nf_tables")) {
+		return VariantNFT, nil
+	}
+	return VariantLegacy, nil
+}
+
+// hinted reports whether the kubelet uses this variant (KEP-3178).
+func (t *Tool) hinted(ctx context.Context) bool {
+	if !t.inUse(Mangle) {
+		return false
+	}
+	text, err := t.Save(ctx, Mangle)
+	return err == nil && (strings.Contains(text, ":KUBE-IPTABLES-HINT ") || strings.Contains(text, ":KUBE-KUBELET-CANARY "))
+}
+
+// inUse reports whether the table may hold something. Merely looking at a
+// legacy table would create it.
+func (t *Tool) inUse(table string) bool {
+	if t.Variant == VariantNFT {
+		return true
+	}
+	file := "/proc/net/ip_tables_names"
+	if t.Family == proxier.IPv6 {
+		file = "/proc/net/ip6_tables_names"
+	}
+	names, err := os.ReadFile(file)
+	return err == nil && strings.Contains("\n"+string(names), "\n"+table+"\n")
+}
+
+// mayRead says at once when a permission is missing.
+func (t *Tool) mayRead(ctx context.Context) error {
+	_, err := t.Save(ctx, NAT)
+	if err == nil {
+		return nil
+	}
+	hint := "is the kernel built with netfilter?"
+	if s := err.Error(); strings.Contains(s, "ermission") || strings.Contains(s, "not permitted") {
+		hint = "root or CAP_NET_ADMIN and CAP_NET_RAW are needed"
+	}
+	return fmt.Errorf("cannot read the %s nat table: %w (%s)", t.Family, err, hint)
+}
+
+// MaxNames is the bound for Config.MaxNames that suits the variant.
+func (t *Tool) MaxNames() int {
+	if t.Variant == VariantNFT {
+		return maxNames
+	}
+	return 0
+}
+
+// String is such as "ip6tables 1.8.9 (nft)".
+func (t *Tool) String() string {
+	return fmt.Sprintf("%s %s (%s)", baseCommand(t.Family), t.Version, t.Variant)
+}
+
+// Save runs iptables-save for one table.
+func (t *Tool) Save(ctx context.Context, table string) (string, error) {
+	cmd := t.run(ctx, "-save", "-t", table)
+	var out, problem bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problem
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s-save: %w: %s", t.command, err, strings.TrimSpace(problem.String()))
+	}
+	return out.String(), nil
+}
+
+// Restore runs iptables-restore --noflush.
+func (t *Tool) Restore(ctx context.Context, input string) error {
+	return restore(t.run(ctx, "-restore", "--noflush", "-w", strconv.Itoa(lockSeconds)), input)
+}
+
+func (t *Tool) run(ctx context.Context, suffix string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, t.command+suffix, args...)
+	cmd.WaitDelay = time.Second
+	return cmd
+}
+
+// The tools say "line 4: RULE_APPEND failed", "Error occurred at line: 4" or
+// "line 4 failed".
+var lineNumber = regexp.MustCompile(`\bline:? (\d+)`) //nolint:gochecknoglobals // compiled once
+
+func restore(cmd *exec.Cmd, input string) error {
+	var output bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &output, &output
+	err := cmd.Run()
+	if err == nil {
+		return nil
+	}
+	exit, ran := errors.AsType[*exec.ExitError](err)
+	if !ran || !exit.Exited() { // not found, killed, out of memory: says nothing about the input
+		return fmt.Errorf("%s: %w: %s", cmd.Path, err, strings.TrimSpace(output.String()))
+	}
+	e := &RestoreError{Output: output.String(), Locked: strings.Contains(output.String(), "xtables lock")}
+	if m := lineNumber.FindStringSubmatch(e.Output); m != nil {
+		e.Line, _ = strconv.Atoi(m[1]) // digits, by the expression
+	}
+	return e
+}
+
+// Probe finds out what the kernel is able to do, by trial in a network
+// namespace of its own, so that nothing is touched. Where that is not
+// permitted, it is assumed to be able.
+func (t *Tool) Probe(ctx context.Context) Features {
+	w := writer{state: &proxier.State{Family: t.Family}}
+	return Features{
+		RandomFully: t.random,
+		BPF:         t.try(ctx, w.selfMatch()+" -j RETURN"),
+		DropInvalid: !liberal(),
+	}
+}
+
+func (t *Tool) try(ctx context.Context, rule string) bool {
+	cmd := t.run(ctx, "-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	err := restore(cmd, "*nat\n:KUBE-PROBE - [0:0]\n-A KUBE-PROBE "+rule+"\nCOMMIT\n")
+	_, no := refused(err)
+	return !no
+}
+
+// liberal reports whether conntrack is told to take TCP packets out of the
+// window for valid (nf_conntrack-sysctl in the kernel's documentation).
+func liberal() bool {
+	value, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal")
+	return err == nil && strings.TrimSpace(string(value)) != "0"
+}
