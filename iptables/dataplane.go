@@ -30,7 +30,7 @@ type Dataplane struct {
 	// is not lost.
 	forgets int
 
-	compiled *Compiled // of the last Plan, to share with the next
+	compiled *Compiled      // of the last Plan, to share with the next
 	accepted *proxier.State // the last one applied without fault
 	refused  map[*proxier.Target]error
 }

@@ -122,3 +122,40 @@ func (s *State) Targets(yield func(*Target) bool) {
 		}
 	}
 }
+
+// Essentials is the State with only those Services that the cluster itself
+// needs: the API server's and DNS. They are programmed first on a node that
+// serves nothing yet.
+func (s *State) Essentials() *State {
+	essential := *s
+	essential.Services, essential.Frontends, essential.NodePorts = nil, nil, nil
+	keep := map[*Target]bool{}
+	for _, service := range s.Services {
+		if !isEssential(service.Objects) {
+			continue
+		}
+		essential.Services = append(essential.Services, service)
+		for _, t := range service.Targets {
+			keep[t] = true
+		}
+	}
+	served := func(all []*Frontend) (kept []*Frontend) {
+		for _, f := range all {
+			if keep[f.Target] {
+				kept = append(kept, f)
+			}
+		}
+		return kept
+	}
+	essential.Frontends, essential.NodePorts = served(s.Frontends), served(s.NodePorts)
+	return &essential
+}
+
+func isEssential(o *ServiceObjects) bool {
+	if o.Name.Namespace == "default" && o.Name.Name == "kubernetes" {
+		return true
+	}
+	// The label is what cluster DNS has been found by since its beginnings,
+	// whichever server it is.
+	return o.Name.Namespace == "kube-system" && o.Service != nil && o.Service.Labels["k8s-app"] == "kube-dns"
+}
