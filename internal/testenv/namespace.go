@@ -88,12 +88,24 @@ func sweep() error {
 		if !ok || alive(pid) {
 			continue
 		}
-		// Another suite may sweep at the same time: gone is as good as deleted.
-		if err := netns.DeleteNamed(name); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.EINVAL) {
+		if err := remove(name); err != nil {
 			failed = append(failed, fmt.Errorf("delete left over network namespace %s: %w", name, err))
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// remove deletes a named namespace or what is left of it. Another suite may
+// remove the same at the same time: gone is as good as deleted.
+func remove(name string) error {
+	err := netns.DeleteNamed(name)
+	if errors.Is(err, syscall.EINVAL) { // a file that nothing is mounted on
+		err = os.Remove(filepath.Join(netnsDir, name))
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // ownerOf tells the process that made the namespace called name; ok is false

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,8 @@ type TB interface {
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 	Skipf(format string, args ...any)
+	Context() context.Context
+	TempDir() string
 }
 
 // Capability is something of the machine that not every machine has.
@@ -65,6 +68,22 @@ func StartCluster(t TB) *Cluster {
 		}
 	})
 	return c
+}
+
+// StartKube is NewKube for the length of a test.
+func StartKube(t TB) *Kube {
+	t.Helper()
+	Need(t, KubeAPI)
+	k, err := NewKube(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Errorf("close API server: %v", err)
+		}
+	})
+	return k
 }
 
 // Check tells what is missing; nil if nothing is.
