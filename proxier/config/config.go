@@ -1,0 +1,132 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
+	"sigs.k8s.io/yaml"
+)
+
+// ModeIPTables is the mode that programs iptables.
+const ModeIPTables = "iptables"
+
+// A Config is a complete and valid configuration. It is not changed after it
+// was made.
+type Config struct {
+	// NodeName is this node's name: trimmed and in lower case.
+	NodeName string
+	// Mode is how Services are programmed; ModeIPTables for now.
+	Mode string
+
+	Client  Client
+	Logging Logging
+
+	// BindAddress, where not the wildcard, overrides the node's primary
+	// address. Nothing is bound to it.
+	BindAddress netip.Addr
+	// HealthzAddress is where health is served; invalid for nowhere.
+	HealthzAddress netip.AddrPort
+	// MetricsAddress is where metrics are served.
+	MetricsAddress netip.AddrPort
+	// BindAddressHardFail ends the process when an address cannot be bound.
+	BindAddressHardFail bool
+	// Profiling serves pprof beside the metrics.
+	Profiling bool
+
+	// MasqueradeBit is the bit of the packet mark, 0 to 31, that asks for a
+	// rewritten source.
+	MasqueradeBit int
+	// MasqueradeAll rewrites the source of all traffic to ClusterIPs.
+	MasqueradeAll bool
+	// LocalhostNodePorts serves node ports on 127.0.0.1.
+	LocalhostNodePorts bool
+	// SyncPeriod is the time after which a failed pass is tried again, and that
+	// between two looks at the kernel's rules.
+	SyncPeriod time.Duration
+	// MinSyncPeriod is the shortest time between two passes.
+	MinSyncPeriod time.Duration
+
+	// LocalPodsMode is how traffic of this node's pods is recognised.
+	LocalPodsMode proxier.LocalPodsMode
+	// ClusterCIDRs are for proxier.ByClusterCIDR: none, or at most one of each
+	// family.
+	ClusterCIDRs []netip.Prefix
+	// PodInterface is for the modes that go by interface: a name, or the
+	// beginning of names.
+	PodInterface string
+
+	// NodePortAddresses are where node ports are served; empty for everywhere.
+	NodePortAddresses []netip.Prefix
+	// NodePortPrimary serves them on the node's primary addresses only.
+	NodePortPrimary bool
+	// ExternalIPs serves spec.externalIPs (feature gate AllowServiceExternalIPs).
+	ExternalIPs bool
+
+	// OOMScoreAdj is for /proc/self/oom_score_adj, -1000 to 1000.
+	OOMScoreAdj int
+	Conntrack   Conntrack
+	// ConfigSyncPeriod is how often the client's caches are gone through again.
+	ConfigSyncPeriod time.Duration
+
+	effective *proxyconfig.KubeProxyConfiguration
+}
+
+// Client is how the API server is reached.
+type Client struct {
+	// Kubeconfig is a path. Empty, with Master empty too: the service account
+	// of the pod is used.
+	Kubeconfig string
+	// Master is a URL and wins over the one in Kubeconfig.
+	Master string
+	// AcceptContentTypes and ContentType are media types.
+	AcceptContentTypes, ContentType string
+	// QPS is the number of requests per second; negative for no limit.
+	QPS float32
+	// Burst is how many requests may come at once.
+	Burst int
+}
+
+// Conntrack is what nf_conntrack is set to. A zero leaves the node's value.
+type Conntrack struct {
+	MaxPerCore, Min                            int
+	TCPEstablishedTimeout, TCPCloseWaitTimeout time.Duration
+	TCPBeLiberal                               bool
+	UDPTimeout, UDPStreamTimeout               time.Duration
+}
+
+// Logging is what is logged, and how.
+type Logging struct {
+	// Format is "text" or "json".
+	Format string
+	// Verbosity is the level up to which is logged, 0 for the least.
+	Verbosity int
+	// VModule overrides Verbosity for single files: "pattern=level,...".
+	VModule string
+	// FlushFrequency is how often a buffered log is written out.
+	FlushFrequency time.Duration
+}
+
+// Options are the choices that decide what is served over one family.
+func (c *Config) Options(family proxier.Family) proxier.Options {
+	return proxier.Options{
+		Family:             family,
+		NodeName:           c.NodeName,
+		BindAddress:        c.BindAddress,
+		LocalPodsMode:      c.LocalPodsMode,
+		ClusterCIDRs:       c.ClusterCIDRs,
+		PodInterface:       c.PodInterface,
+		MasqueradeAll:      c.MasqueradeAll,
+		NodePortAddresses:  c.NodePortAddresses,
+		NodePortPrimary:    c.NodePortPrimary,
+		LocalhostNodePorts: c.LocalhostNodePorts,
+		ExternalIPs:        c.ExternalIPs,
+	}
+}
+
+// YAML is the configuration as a file that Load reads back to the same Config,
+// with all defaults written out.
+func (c *Config) YAML() ([]byte, error) {
+	return yaml.Marshal(c.effective)
+}
