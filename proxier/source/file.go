@@ -115,8 +115,6 @@ func list(path string) (listing, error) {
 		return l.visit(shown, entry, err, rel == ".")
 	})
 	slices.Sort(l.files)
-	slices.Sort(l.folders)
-	l.folders = slices.Compact(l.folders)
 	return l, err
 }
 
@@ -146,8 +144,14 @@ func (l *listing) visit(name string, entry fs.DirEntry, err error, root bool) er
 	return nil
 }
 
+// addFolder adds a folder under its real name, so that it is there only once.
 func (l *listing) addFolder(name string) {
-	l.folders = append(l.folders, name)
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		name = real
+	}
+	if !slices.Contains(l.folders, name) {
+		l.folders = append(l.folders, name)
+	}
 }
 
 // addFile adds a file and the folder that it is really in.
