@@ -75,12 +75,11 @@ func (t *Tracer) checkFamily(p Packet) error {
 
 func (f *flow) fromHost() bool { return f.in == "" }
 
-// inDevice is what -i sees at this hook: none where the host sends.
+// inDevice is what -i sees at this hook. For what comes in that is the same
+// device up to POSTROUTING (Linux 5.7 and later); for what the host sends there
+// is none before it comes back over lo.
 func (f *flow) inDevice() string {
-	switch {
-	case f.hook&(natOutput|filterOutput|natPostrouting) != 0:
-		return ""
-	case f.fromHost():
+	if f.fromHost() && f.hook == filterInput {
 		return "lo"
 	}
 	return f.in

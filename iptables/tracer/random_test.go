@@ -98,6 +98,44 @@ func TestManyEndpoints(t *testing.T) {
 	}
 }
 
+// TestBranchesShareNothing: lists changed on one branch are not on another.
+func TestBranchesShareNothing(t *testing.T) {
+	const half = " -m statistic --mode random --probability 0.5"
+	tr := newTracer(t, testHost,
+		"filter FORWARD -m recent --set --name A --rsource",
+		"filter FORWARD -m recent --set --name B --rsource",
+		"filter FORWARD -m recent --set --name C --rsource",
+		"filter FORWARD"+half+" -m recent --set --name D --rsource -j ACCEPT",
+		"filter FORWARD -m recent --set --name E --rsource",
+	)
+	want := "accept, recent A B C D, p=0.5\naccept, recent A B C E, p=0.5"
+	if have := outcomes(t, tr, packet(t, podPacket)); have != want {
+		t.Errorf("want:\n%s\nhave:\n%s", want, have)
+	}
+}
+
+// TestMergedOutcome: of several ways to one outcome, the longest counts and
+// the most probable is shown.
+func TestMergedOutcome(t *testing.T) {
+	for chance, last := range map[string]string{"0.25": "FORWARD", "0.75": "SHORT"} {
+		tr := newTracer(t, testHost,
+			"filter FORWARD -m statistic --mode random --probability "+chance+" -j SHORT",
+			"filter FORWARD -p tcp",
+			"filter FORWARD -j DROP",
+			"filter SHORT -j DROP")
+		paths, err := tr.Paths(packet(t, podPacket))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(paths) != 1 || paths[0].Outcome.RulesWalked != 3 {
+			t.Fatalf("p=%s: want one outcome after 3 rules, have %v", chance, paths)
+		}
+		if have := paths[0].Steps[len(paths[0].Steps)-1].Chain; have != last {
+			t.Errorf("p=%s: want the way that ends in %s, have %s", chance, last, have)
+		}
+	}
+}
+
 func TestRecent(t *testing.T) {
 	client := netip.MustParseAddr("10.244.1.5")
 	held := map[string][]netip.Addr{"L": {client}}
@@ -116,6 +154,10 @@ func TestRecent(t *testing.T) {
 		{"set, then rcheck", nil, []string{"--set --name L --rsource", "--rcheck --name L --rsource -j DROP"}, "drop, recent L"},
 		{"remove, then rcheck", held, []string{"--remove --name L --rsource", "--rcheck --name L --rsource -j DROP"}, "accept"},
 		{"remove of an empty list", nil, []string{"--remove --name L --rsource -j DROP"}, "accept"},
+		{"update negated renews nothing", held, []string{"! --update --seconds 600 --name L --rsource -j DROP"}, "accept"},
+		{"the newest change counts", nil, []string{"--set --name L --rsource", "--remove --name L --rsource", "--set --name L --rsource", "--rcheck --name L --rsource -j DROP"}, "drop, recent L"},
+		{"removed in the end", nil, []string{"--set --name L --rsource", "--remove --name L --rsource"}, "accept"},
+		{"renewed twice is once", held, []string{"--update --name L --rsource", "--set --name L --rsource"}, "accept, recent L"},
 		{"destination", map[string][]netip.Addr{"L": {netip.MustParseAddr("10.96.10.1")}}, []string{"--rcheck --name L --rdest -j DROP"}, "drop"},
 		{"mask", map[string][]netip.Addr{"L": {netip.MustParseAddr("10.244.1.99")}}, []string{"--rcheck --name L --mask 255.255.255.0 --rsource -j DROP"}, "drop"},
 		{"default list", nil, []string{"--set --rsource -j DROP"}, "drop, recent DEFAULT"},

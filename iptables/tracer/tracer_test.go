@@ -162,12 +162,32 @@ func TestOutDevice(t *testing.T) {
 	}
 }
 
+// TestDeviceByHook: which of the two devices a rule sees depends on the hook.
+func TestDeviceByHook(t *testing.T) {
+	for _, tt := range []struct {
+		rule, packet, want string
+	}{
+		{"filter INPUT -i lo -j DROP", "127.0.0.1 127.0.0.1:1/tcp", "drop"},
+		{"filter OUTPUT -i lo -j DROP", "127.0.0.1 127.0.0.1:1/tcp", "accept"},
+		{"filter INPUT -i eth0 -j DROP", "eth0>192.0.2.7 172.18.0.11:1/tcp", "drop"},
+		{"filter INPUT -o lo -j DROP", "eth0>192.0.2.7 172.18.0.11:1/tcp", "accept"},
+		{"nat POSTROUTING -i veth0 -j MASQUERADE", podPacket, "accept, masquerade"},
+		{"nat PREROUTING -o lo -j DNAT --to-destination 10.0.0.1", "eth0>192.0.2.7 172.18.0.11:1/tcp", "accept"},
+		{"nat POSTROUTING -o lo -j MASQUERADE", "172.18.0.11 127.0.0.1:1/tcp", "accept, masquerade"},
+	} {
+		if have := outcomes(t, newTracer(t, testHost, tt.rule), packet(t, tt.packet)); have != tt.want {
+			t.Errorf("%s: %s: want %s, have %s", tt.rule, tt.packet, tt.want, have)
+		}
+	}
+}
+
 func TestPacketState(t *testing.T) {
 	tr := newTracer(t, testHost,
 		"nat PREROUTING -p tcp -j DNAT --to-destination 10.244.1.21:8080",
 		"filter FORWARD -m conntrack --ctstate INVALID -j DROP",
 		"filter FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j REJECT",
 		"filter FORWARD -m conntrack ! --ctorigdst 10.96.10.1 -j REJECT",
+		"filter FORWARD -m conntrack --ctstate UNTRACKED -m conntrack --ctorigsrc 0.0.0.0/0 -j REJECT",
 	)
 	for state, want := range map[CTState]string{
 		StateNew:         "accept, to 10.244.1.21:8080",
@@ -195,6 +215,7 @@ func TestMark(t *testing.T) {
 		{"--set-xmark 0xf0/0x0", 0x0},
 		{"--set-mark 0x1", 0x1},
 		{"--set-mark 0x10/0xf0", 0x10},
+		{"--set-mark 0x90/0x80", 0xf0},
 		{"--or-mark 0x1", 0xf1},
 		{"--and-mark 0x30", 0x30},
 		{"--xor-mark 0x11", 0xe1},
