@@ -85,6 +85,8 @@ type listing struct {
 	files []string
 	// folders are those in which a change can matter to the files.
 	folders []string
+	// named is path itself, where in its parent folder nothing else matters.
+	named string
 	// unread are folders and files that could not be looked at, with the reason.
 	unread map[string]error
 }
@@ -93,20 +95,44 @@ type listing struct {
 // to folders only at path itself.
 func list(path string) (listing, error) {
 	l := listing{unread: map[string]error{}}
-	l.addFolder(filepath.Dir(path))
+	err := l.find(path)
+	slices.Sort(l.files)
+	l.addParent(path)
+	return l, err
+}
+
+// addParent watches for path itself being replaced. What a symbolic link in
+// the parent folder leads through may be in that folder, too.
+func (l *listing) addParent(path string) {
+	parent, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil || slices.Contains(l.folders, parent) {
+		return
+	}
+	l.folders = append(l.folders, parent)
+	if !isLink(path) {
+		l.named = filepath.Join(parent, filepath.Base(path))
+	}
+}
+
+func isLink(path string) bool {
+	stat, err := os.Lstat(path)
+	return err == nil && stat.Mode()&fs.ModeSymlink != 0
+}
+
+func (l *listing) find(path string) error {
 	stat, err := os.Stat(path)
 	if err != nil {
-		return l, err
+		return err
 	}
 	if !stat.IsDir() {
 		l.addFile(path)
-		return l, nil
+		return nil
 	}
 	root, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return l, err
+		return err
 	}
-	err = filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+	return filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		rel, relErr := filepath.Rel(root, name)
 		if relErr != nil {
 			return relErr
@@ -114,8 +140,6 @@ func list(path string) (listing, error) {
 		shown := filepath.Join(path, rel)
 		return l.visit(shown, entry, err, rel == ".")
 	})
-	slices.Sort(l.files)
-	return l, err
 }
 
 func (l *listing) visit(name string, entry fs.DirEntry, err error, root bool) error {
@@ -146,17 +170,20 @@ func (l *listing) visit(name string, entry fs.DirEntry, err error, root bool) er
 
 // addFolder adds a folder under its real name, so that it is there only once.
 func (l *listing) addFolder(name string) {
-	if real, err := filepath.EvalSymlinks(name); err == nil {
-		name = real
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
 	}
 	if !slices.Contains(l.folders, name) {
 		l.folders = append(l.folders, name)
 	}
 }
 
-// addFile adds a file and the folder that it is really in.
+// addFile adds a file and, for a symbolic link, the folder that it leads to.
 func (l *listing) addFile(name string) {
 	l.files = append(l.files, name)
+	if !isLink(name) {
+		return
+	}
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		l.addFolder(filepath.Dir(target))
 	}

@@ -25,7 +25,7 @@ func (m *Manifests) Run(ctx context.Context, store *proxier.Store) error {
 		<-ctx.Done()
 		return nil
 	}
-	w := newWatch()
+	w := newFileWatch()
 	defer w.close()
 	if err := r.sync(ctx, w); err != nil {
 		return err
@@ -87,9 +87,9 @@ func (r *manifestsRun) readOnce(ctx context.Context) error {
 
 // sync reads what changed. The folders are watched before they are read, so
 // that no change falls between the two.
-func (r *manifestsRun) sync(ctx context.Context, w *watch) error {
+func (r *manifestsRun) sync(ctx context.Context, w *fileWatch) error {
 	l, err := r.list()
-	w.follow(ctx, l.folders)
+	w.follow(ctx, l)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -18,19 +19,20 @@ const (
 	rescan = time.Minute
 )
 
-// A watch tells when something happened in a set of folders. Where the kernel
+// A fileWatch tells when something happened in a set of folders. Where the kernel
 // cannot tell, a regular look at the files has to do.
-type watch struct {
+type fileWatch struct {
 	notify *fsnotify.Watcher // nil without inotify
+	named  string            // see listing
 	failed map[string]bool   // what has been logged
 	ticker *time.Ticker
 }
 
-func newWatch() *watch {
-	return &watch{failed: map[string]bool{}, ticker: time.NewTicker(rescan)}
+func newFileWatch() *fileWatch {
+	return &fileWatch{failed: map[string]bool{}, ticker: time.NewTicker(rescan)}
 }
 
-func (w *watch) close() {
+func (w *fileWatch) close() {
 	w.ticker.Stop()
 	if w.notify != nil {
 		w.notify.Close()
@@ -40,7 +42,8 @@ func (w *watch) close() {
 // follow makes these the folders that are watched. The kernel watches folders
 // and not names; starting anew each time is the simple way to be sure that
 // each name is watched as the folder it means now.
-func (w *watch) follow(ctx context.Context, folders []string) {
+func (w *fileWatch) follow(ctx context.Context, l listing) {
+	w.named = l.named
 	if w.notify != nil {
 		w.notify.Close()
 	}
@@ -50,7 +53,7 @@ func (w *watch) follow(ctx context.Context, folders []string) {
 		w.complain(ctx, "", err)
 		return
 	}
-	for _, folder := range folders {
+	for _, folder := range l.folders {
 		if err := w.notify.Add(folder); err != nil {
 			w.complain(ctx, folder, err)
 		}
@@ -58,7 +61,7 @@ func (w *watch) follow(ctx context.Context, folders []string) {
 }
 
 // complain says once that a folder, or any folder, cannot be watched.
-func (w *watch) complain(ctx context.Context, folder string, err error) {
+func (w *fileWatch) complain(ctx context.Context, folder string, err error) {
 	if w.failed[folder] {
 		return
 	}
@@ -66,8 +69,18 @@ func (w *watch) complain(ctx context.Context, folder string, err error) {
 	klog.FromContext(ctx).Error(err, "Manifests cannot be watched, so they are read regularly (is a limit in /proc/sys/fs/inotify too low?)", "folder", folder, "every", rescan)
 }
 
+// matters reports whether an event can change what is read. Attributes do not:
+// reading a file can be a change of its times.
+func (w *fileWatch) matters(event fsnotify.Event) bool {
+	if event.Op == fsnotify.Chmod {
+		return false
+	}
+	stranger := w.named != "" && event.Name != w.named && filepath.Dir(event.Name) == filepath.Dir(w.named)
+	return !stranger
+}
+
 // wait returns true when the files should be read, false when ctx has ended.
-func (w *watch) wait(ctx context.Context) bool {
+func (w *fileWatch) wait(ctx context.Context) bool {
 	var events chan fsnotify.Event
 	var errs chan error
 	if w.notify != nil {
@@ -85,8 +98,8 @@ func (w *watch) wait(ctx context.Context) bool {
 		case <-enough:
 			return true
 		case event := <-events:
-			if event.Op == fsnotify.Chmod {
-				continue // reading a file can be a change of its times
+			if !w.matters(event) {
+				continue
 			}
 			if enough == nil {
 				enough = time.After(patience)

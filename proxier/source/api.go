@@ -1,0 +1,168 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+const (
+	// DefaultNodeWait is how long the start waits for the Node object.
+	DefaultNodeWait = 30 * time.Second
+	// serviceCIDRRetry is how often a server that has no ServiceCIDRs is asked
+	// again: it may have been upgraded.
+	serviceCIDRRetry = 15 * time.Minute
+)
+
+// API watches an API server. What the server does not send, because of the
+// selectors, is the same for every Service proxy:
+//
+//	Services        not those of another proxy (label
+//	                service.kubernetes.io/service-proxy-name), not headless ones
+//	EndpointSlices  not those of headless Services
+//	Nodes           only this one
+//	ServiceCIDRs    all, if the server has them (Kubernetes 1.33)
+//
+// An object that no longer passes a selector is sent as deleted.
+type API struct {
+	Client kubernetes.Interface
+	// NodeName is the name of this node's object; without one, no Node is
+	// watched.
+	NodeName string
+	// NodeWait bounds the wait for that object at the start; 0 means
+	// DefaultNodeWait.
+	NodeWait time.Duration
+}
+
+// Run fills the store, says that it has synced when all Services and
+// EndpointSlices that exist are in it, and keeps it up to date until ctx ends.
+// A lost connection is taken up again with growing, jittered delays; meanwhile
+// the store keeps what it has.
+func (a *API) Run(ctx context.Context, store *proxier.Store) error {
+	if a.Client == nil {
+		return errors.New("API source: Client is not set")
+	}
+	var tasks wait.Group
+	ctx, cancel := context.WithCancel(ctx)
+	defer tasks.Wait()
+	defer cancel()
+
+	services, slices, node := a.services(store), a.endpointSlices(store), a.node(store)
+	tasks.StartWithContext(ctx, services.run)
+	tasks.StartWithContext(ctx, slices.run)
+	tasks.StartWithContext(ctx, func(ctx context.Context) { a.runServiceCIDRs(ctx, store) })
+	nodeSeen := closed()
+	if a.NodeName != "" {
+		nodeSeen = node.seen
+		tasks.StartWithContext(ctx, node.run)
+	}
+	patience := time.NewTimer(cmp.Or(a.NodeWait, DefaultNodeWait))
+	defer patience.Stop()
+	if !received(ctx, services.synced) || !received(ctx, slices.synced) {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-nodeSeen:
+	case <-patience.C:
+		klog.FromContext(ctx).Info("The Node object did not appear; going on without its addresses and zone. Is the node's name right?", "node", a.NodeName)
+	}
+	store.SetSynced()
+	<-ctx.Done()
+	return nil
+}
+
+func (a *API) services(store *proxier.Store) *reflection[*corev1.Service] {
+	options := metav1.ListOptions{
+		LabelSelector: "!" + proxier.ServiceProxyNameLabel,
+		FieldSelector: fields.OneTermNotEqualSelector("spec.clusterIP", corev1.ClusterIPNone).String(),
+	}
+	return reflect(listWatch(a.Client, a.Client.CoreV1().Services(metav1.NamespaceAll), options),
+		stripService, store.SetService, store.DeleteService)
+}
+
+func (a *API) endpointSlices(store *proxier.Store) *reflection[*discoveryv1.EndpointSlice] {
+	options := metav1.ListOptions{LabelSelector: "!" + corev1.IsHeadlessService}
+	return reflect(listWatch(a.Client, a.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), options),
+		stripEndpointSlice, store.SetEndpointSlice, store.DeleteEndpointSlice)
+}
+
+// node follows this node's object. When it is deleted, the node still has its
+// addresses: the last object stays in force.
+func (a *API) node(store *proxier.Store) *reflection[*corev1.Node] {
+	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, a.NodeName).String()}
+	set := func(node *corev1.Node) {
+		if node.Name == a.NodeName {
+			store.SetNode(node)
+		}
+	}
+	return reflect(listWatch(a.Client, a.Client.CoreV1().Nodes(), options), stripNode, set, func(types.NamespacedName) {})
+}
+
+func (a *API) serviceCIDRs(store *proxier.Store) *reflection[*networkingv1.ServiceCIDR] {
+	return reflect(listWatch(a.Client, a.Client.NetworkingV1().ServiceCIDRs(), metav1.ListOptions{}),
+		stripServiceCIDR, store.SetServiceCIDR, func(name types.NamespacedName) { store.DeleteServiceCIDR(name.Name) })
+}
+
+// runServiceCIDRs follows the ServiceCIDRs where there are any to be had, which
+// a listing finds out: asking for them in vain would be logged again and again.
+func (a *API) runServiceCIDRs(ctx context.Context, store *proxier.Store) {
+	told := false
+	for {
+		_, err := a.Client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{Limit: 1})
+		if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && !apierrors.IsMethodNotSupported(err) {
+			a.serviceCIDRs(store).run(ctx)
+			return
+		}
+		if !told {
+			klog.FromContext(ctx).Info("ServiceCIDRs cannot be watched; going on without them", "reason", err)
+			told = true
+		}
+		if !slept(ctx, wait.Jitter(serviceCIDRRetry, 0.1)) {
+			return
+		}
+	}
+}
+
+// slept waits; false means that ctx has ended.
+func slept(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// received waits for c to be closed; false means that ctx has ended.
+func received(ctx context.Context, c <-chan struct{}) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-c:
+		return true
+	}
+}
+
+func closed() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
