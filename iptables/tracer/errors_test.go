@@ -66,6 +66,8 @@ func TestStrict(t *testing.T) {
 		{"nat POSTROUTING -j DNAT --to-destination 10.0.0.1", "not valid in table nat at hook POSTROUTING"},
 		{"nat PREROUTING -j MASQUERADE", "not valid in table nat at hook PREROUTING"},
 		{"nat PREROUTING -j REJECT", "not valid in table nat at hook PREROUTING"},
+		{"nat PREROUTING -j DROP", "not valid in table nat at hook PREROUTING"},
+		{"nat PREROUTING policy DROP", "the nat table does not drop"},
 		{"filter FORWARD -j MASQUERADE", "not valid in table filter at hook FORWARD"},
 		{"filter FORWARD policy QUEUE", "policy QUEUE"},
 		{"nat FORWARD policy ACCEPT", "no such built-in chain"},

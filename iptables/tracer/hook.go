@@ -67,7 +67,7 @@ func (t *Tracer) base(h hookSet) *chain { return t.tables[h.table()][h.String()]
 // hooks is where the kernel takes the target.
 func (t target) hooks() hookSet {
 	switch t.kind {
-	case reject:
+	case reject, drop: // iptables(8) refuses to drop in nat, which sees only first packets
 		return filterHooks
 	case dnat:
 		return natPrerouting | natOutput

@@ -114,6 +114,21 @@ func TestBranchesShareNothing(t *testing.T) {
 	}
 }
 
+// TestLongestWay: the longest way to an outcome counts, whichever is followed
+// first.
+func TestLongestWay(t *testing.T) {
+	tr := newTracer(t, testHost,
+		"filter FORWARD -m statistic --mode random --probability 0.5 -j LONG", "filter FORWARD -j DROP",
+		"filter LONG -p tcp", "filter LONG -p tcp", "filter LONG -j DROP")
+	res, err := tr.Trace(packet(t, podPacket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := res.Outcomes[0].RulesWalked; n != 4 {
+		t.Errorf("want 4 rules, have %d", n)
+	}
+}
+
 // TestMergedOutcome: of several ways to one outcome, the longest counts and
 // the most probable is shown.
 func TestMergedOutcome(t *testing.T) {
@@ -156,6 +171,7 @@ func TestRecent(t *testing.T) {
 		{"remove of an empty list", nil, []string{"--remove --name L --rsource -j DROP"}, "accept"},
 		{"update negated renews nothing", held, []string{"! --update --seconds 600 --name L --rsource -j DROP"}, "accept"},
 		{"the newest change counts", nil, []string{"--set --name L --rsource", "--remove --name L --rsource", "--set --name L --rsource", "--rcheck --name L --rsource -j DROP"}, "drop, recent L"},
+		{"set, remove, then rcheck", nil, []string{"--set --name L --rsource", "--remove --name L --rsource", "--rcheck --name L --rsource -j DROP"}, "accept"},
 		{"removed in the end", nil, []string{"--set --name L --rsource", "--remove --name L --rsource"}, "accept"},
 		{"renewed twice is once", held, []string{"--update --name L --rsource", "--set --name L --rsource"}, "accept, recent L"},
 		{"destination", map[string][]netip.Addr{"L": {netip.MustParseAddr("10.96.10.1")}}, []string{"--rcheck --name L --rdest -j DROP"}, "drop"},

@@ -110,6 +110,8 @@ func parseChain(table string, c *iptables.Chain, parser *ruleParser) (*chain, er
 	switch {
 	case !parsed.builtIn && c.Policy != "":
 		return nil, fmt.Errorf("policy %s: the table has no such built-in chain", c.Policy)
+	case c.Policy == "DROP" && table == iptables.NAT:
+		return nil, fmt.Errorf("policy DROP: the nat table does not drop")
 	case c.Policy == "DROP":
 		parsed.policy = Drop
 	case c.Policy != "" && c.Policy != "ACCEPT":
