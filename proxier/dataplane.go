@@ -12,6 +12,9 @@ type Dataplane interface {
 	Name() string
 	// Plan compares the kernel with the State. It reads and never writes.
 	Plan(ctx context.Context, state *State) (Plan, error)
+	// Forget makes the next Plan look at the kernel instead of remembering what
+	// was written, because somebody else may have changed it.
+	Forget()
 }
 
 // A Plan is what has to be done to the kernel, before it is done.
@@ -55,6 +58,9 @@ type Report struct {
 	Refused  []Refusal
 	Err      error
 	Duration time.Duration
+	// Drift means that nothing had changed but the kernel: somebody else wrote
+	// there, and Plan repairs it.
+	Drift bool
 }
 
 // A Reporter is told of every pass: it logs, counts, and keeps the status.
