@@ -92,13 +92,13 @@ func (a *API) services(store *proxier.Store) *reflection[*corev1.Service] {
 		LabelSelector: "!" + proxier.ServiceProxyNameLabel,
 		FieldSelector: fields.OneTermNotEqualSelector("spec.clusterIP", corev1.ClusterIPNone).String(),
 	}
-	return reflect(listWatch(a.Client, a.Client.CoreV1().Services(metav1.NamespaceAll), options),
+	return newReflection(listWatch(a.Client, a.Client.CoreV1().Services(metav1.NamespaceAll), options),
 		stripService, store.SetService, store.DeleteService)
 }
 
 func (a *API) endpointSlices(store *proxier.Store) *reflection[*discoveryv1.EndpointSlice] {
 	options := metav1.ListOptions{LabelSelector: "!" + corev1.IsHeadlessService}
-	return reflect(listWatch(a.Client, a.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), options),
+	return newReflection(listWatch(a.Client, a.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), options),
 		stripEndpointSlice, store.SetEndpointSlice, store.DeleteEndpointSlice)
 }
 
@@ -111,11 +111,11 @@ func (a *API) node(store *proxier.Store) *reflection[*corev1.Node] {
 			store.SetNode(node)
 		}
 	}
-	return reflect(listWatch(a.Client, a.Client.CoreV1().Nodes(), options), stripNode, set, func(types.NamespacedName) {})
+	return newReflection(listWatch(a.Client, a.Client.CoreV1().Nodes(), options), stripNode, set, func(types.NamespacedName) {})
 }
 
 func (a *API) serviceCIDRs(store *proxier.Store) *reflection[*networkingv1.ServiceCIDR] {
-	return reflect(listWatch(a.Client, a.Client.NetworkingV1().ServiceCIDRs(), metav1.ListOptions{}),
+	return newReflection(listWatch(a.Client, a.Client.NetworkingV1().ServiceCIDRs(), metav1.ListOptions{}),
 		stripServiceCIDR, store.SetServiceCIDR, func(name types.NamespacedName) { store.DeleteServiceCIDR(name.Name) })
 }
 

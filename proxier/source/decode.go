@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -212,13 +213,21 @@ func (d *decoder) manifestProblem(at place, field, reason string) {
 // typeError says what a value should have been, and in which field.
 func typeError(err error) (field, reason string) {
 	if e := (*json.UnmarshalTypeError)(nil); errors.As(err, &e) {
-		field = e.Field
-		if field == "" {
-			return "", "must be an object, is " + e.Value
-		}
-		return field, fmt.Sprintf("must be %s, is %s", e.Type, e.Value)
+		return e.Field, fmt.Sprintf("must be %s, is %s", typeName(e.Type), e.Value)
 	}
 	return "", strings.TrimPrefix(err.Error(), "json: ")
+}
+
+// typeName is a type in the words of a manifest.
+func typeName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Map, reflect.Struct:
+		return "an object"
+	default:
+		return t.Kind().String()
+	}
 }
 
 // join joins parts of a field's path.

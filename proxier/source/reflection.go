@@ -35,7 +35,7 @@ type object interface {
 	runtime.Object
 }
 
-func reflect[T object](source cache.ListerWatcher, strip, set func(T), remove func(types.NamespacedName)) *reflection[T] {
+func newReflection[T object](source cache.ListerWatcher, strip, set func(T), remove func(types.NamespacedName)) *reflection[T] {
 	return &reflection[T]{
 		source: source, strip: strip, set: set, remove: remove,
 		names:  map[types.NamespacedName]bool{},
