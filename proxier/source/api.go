@@ -61,14 +61,15 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 	defer tasks.Wait()
 	defer cancel()
 
-	services, slices, node := a.services(store), a.endpointSlices(store), a.node(store)
+	services, slices := a.services(store), a.endpointSlices(store)
 	tasks.StartWithContext(ctx, services.run)
 	tasks.StartWithContext(ctx, slices.run)
 	tasks.StartWithContext(ctx, func(ctx context.Context) { a.runServiceCIDRs(ctx, store) })
-	nodeSeen := closed()
-	if a.NodeName != "" {
-		nodeSeen = node.seen
-		tasks.StartWithContext(ctx, node.run)
+	nodeSeen := make(chan struct{})
+	if a.NodeName == "" {
+		close(nodeSeen)
+	} else {
+		tasks.StartWithContext(ctx, a.node(store, nodeSeen).run)
 	}
 	patience := time.NewTimer(cmp.Or(a.NodeWait, DefaultNodeWait))
 	defer patience.Stop()
@@ -102,13 +103,14 @@ func (a *API) endpointSlices(store *proxier.Store) *reflection[*discoveryv1.Endp
 		stripEndpointSlice, store.SetEndpointSlice, store.DeleteEndpointSlice)
 }
 
-// node follows this node's object. When it is deleted, the node still has its
-// addresses: the last object stays in force.
-func (a *API) node(store *proxier.Store) *reflection[*corev1.Node] {
+// node follows this node's object and closes seen when it is there. When it is
+// deleted, the node still has its addresses: the last object stays in force.
+func (a *API) node(store *proxier.Store, seen chan struct{}) *reflection[*corev1.Node] {
 	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, a.NodeName).String()}
 	set := func(node *corev1.Node) {
 		if node.Name == a.NodeName {
 			store.SetNode(node)
+			done(seen)
 		}
 	}
 	return newReflection(listWatch(a.Client, a.Client.CoreV1().Nodes(), options), stripNode, set, func(types.NamespacedName) {})
@@ -159,10 +161,4 @@ func received(ctx context.Context, c <-chan struct{}) bool {
 	case <-c:
 		return true
 	}
-}
-
-func closed() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
 }

@@ -25,9 +25,8 @@ type reflection[T object] struct {
 	remove func(types.NamespacedName)
 
 	names map[types.NamespacedName]bool
-	// synced is closed when all objects that existed at the start were set,
-	// seen when the first object was.
-	synced, seen chan struct{}
+	// synced is closed when all objects that existed at the start were set.
+	synced chan struct{}
 }
 
 type object interface {
@@ -39,7 +38,7 @@ func newReflection[T object](source cache.ListerWatcher, strip, set func(T), rem
 	return &reflection[T]{
 		source: source, strip: strip, set: set, remove: remove,
 		names:  map[types.NamespacedName]bool{},
-		synced: make(chan struct{}), seen: make(chan struct{}),
+		synced: make(chan struct{}),
 	}
 }
 
@@ -70,7 +69,6 @@ func (r *reflection[T]) put(o any) error {
 	r.strip(object)
 	r.names[nameOf(object)] = true
 	r.set(object)
-	done(r.seen)
 	return nil
 }
 
@@ -126,6 +124,7 @@ func (r *reflection[T]) unexpected(o any) error {
 	return fmt.Errorf("the API server sent a %T where %T is expected", o, kind)
 }
 
+// done closes c, unless it is closed.
 func done(c chan struct{}) {
 	select {
 	case <-c:

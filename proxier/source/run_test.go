@@ -33,10 +33,16 @@ type running struct {
 	reported chan struct{}
 }
 
+// quietly is a context whose logger writes nothing.
+func quietly(t *testing.T) context.Context {
+	t.Helper()
+	return klog.NewContext(context.Background(), ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true))))
+}
+
 // start runs a source until the test ends.
 func start(t *testing.T, run func(context.Context, *proxier.Store) error) *running {
 	t.Helper()
-	ctx, cancel := context.WithCancel(klog.NewContext(context.Background(), ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))))
+	ctx, cancel := context.WithCancel(quietly(t))
 	r := &running{t: t, store: proxier.NewStore(), stop: cancel, done: make(chan error, 1), reported: make(chan struct{}, 1)}
 	r.wake = r.store.Watch()
 	go func() { r.done <- run(ctx, r.store) }()

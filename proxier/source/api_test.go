@@ -1,0 +1,389 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+func apiService(name, ip string) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name},
+		Spec:       corev1.ServiceSpec{ClusterIP: ip},
+	}
+}
+
+func apiSlice(name string) *discoveryv1.EndpointSlice {
+	return &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Namespace: "ns", Name: name, Labels: map[string]string{discoveryv1.LabelServiceName: name}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+	}
+}
+
+func apiNode(name string) *corev1.Node {
+	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}
+
+// startAPI runs an API source for the node "here".
+func startAPI(t *testing.T, client *fake.Clientset) *running {
+	t.Helper()
+	a := &API{Client: client, NodeName: "here"}
+	return start(t, a.Run)
+}
+
+func must[T any](t *testing.T) func(T, error) {
+	t.Helper()
+	return func(_ T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAPIFollowsServices(t *testing.T) {
+	client := fake.NewClientset(apiService("a", "10.0.0.1"), apiNode("here"))
+	r := startAPI(t, client)
+	r.serves("a 10.0.0.1")
+	services := client.CoreV1().Services("ns")
+	must[*corev1.Service](t)(services.Create(t.Context(), apiService("b", "10.0.0.2"), metav1.CreateOptions{}))
+	r.serves("a 10.0.0.1", "b 10.0.0.2")
+	must[*corev1.Service](t)(services.Update(t.Context(), apiService("b", "10.0.0.3"), metav1.UpdateOptions{}))
+	r.serves("a 10.0.0.1", "b 10.0.0.3")
+	if err := services.Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.serves("b 10.0.0.3")
+}
+
+func TestAPIFollowsEndpointSlices(t *testing.T) {
+	client := fake.NewClientset(apiSlice("a"), apiNode("here"))
+	r := startAPI(t, client)
+	r.serves("a only slices")
+	slices := client.DiscoveryV1().EndpointSlices("ns")
+	must[*discoveryv1.EndpointSlice](t)(slices.Create(t.Context(), apiSlice("b"), metav1.CreateOptions{}))
+	r.serves("a only slices", "b only slices")
+	moved := apiSlice("b")
+	moved.Labels[discoveryv1.LabelServiceName] = "c"
+	must[*discoveryv1.EndpointSlice](t)(slices.Update(t.Context(), moved, metav1.UpdateOptions{}))
+	r.serves("a only slices", "c only slices")
+	if err := slices.Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.serves("c only slices")
+}
+
+func TestAPIFollowsServiceCIDRs(t *testing.T) {
+	cidr := func(name, prefix string) *networkingv1.ServiceCIDR {
+		return &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{prefix}}}
+	}
+	client := fake.NewClientset(cidr("a", "10.0.0.0/16"), apiNode("here"))
+	r := startAPI(t, client)
+	r.hasCIDRs("10.0.0.0/16")
+	must[*networkingv1.ServiceCIDR](t)(client.NetworkingV1().ServiceCIDRs().Create(t.Context(), cidr("b", "10.1.0.0/16"), metav1.CreateOptions{}))
+	r.hasCIDRs("10.0.0.0/16", "10.1.0.0/16")
+	if err := client.NetworkingV1().ServiceCIDRs().Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.hasCIDRs("10.1.0.0/16")
+}
+
+func (r *running) hasCIDRs(want ...string) {
+	r.t.Helper()
+	for timeout := time.After(deadline); ; {
+		var got []string
+		for _, p := range r.store.Snapshot().ServiceCIDRs {
+			got = append(got, p.String())
+		}
+		if cmp.Equal(got, want) {
+			return
+		}
+		select {
+		case <-r.wake:
+		case <-timeout:
+			r.t.Fatalf("ServiceCIDRs %q, want %q", got, want)
+		}
+	}
+}
+
+// restrictions records the selectors with which each resource is asked for.
+func restrictions(client *fake.Clientset) (get func() map[string][]string) {
+	var mu sync.Mutex
+	seen := map[string][]string{}
+	record := func(a clienttesting.Action, r clienttesting.ListRestrictions) {
+		mu.Lock()
+		defer mu.Unlock()
+		key := a.GetVerb() + " " + a.GetResource().Resource
+		seen[key] = []string{r.Labels.String(), r.Fields.String()}
+	}
+	client.PrependReactor("list", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		record(a, a.(clienttesting.ListAction).GetListRestrictions())
+		return false, nil, nil
+	})
+	client.PrependWatchReactor("*", func(a clienttesting.Action) (bool, watch.Interface, error) {
+		r := a.(clienttesting.WatchAction).GetWatchRestrictions()
+		record(a, clienttesting.ListRestrictions{Labels: r.Labels, Fields: r.Fields})
+		return false, nil, nil
+	})
+	return func() map[string][]string {
+		mu.Lock()
+		defer mu.Unlock()
+		copied := map[string][]string{}
+		for k, v := range seen {
+			copied[k] = v
+		}
+		return copied
+	}
+}
+
+func TestAPIAsksOnlyForWhatAProxyServes(t *testing.T) {
+	want := map[string][]string{}
+	for resource, selectors := range map[string][]string{
+		"services":       {"!service.kubernetes.io/service-proxy-name", "spec.clusterIP!=None"},
+		"endpointslices": {"!service.kubernetes.io/headless", ""},
+		"nodes":          {"", "metadata.name=here"},
+		"servicecidrs":   {"", ""},
+	} {
+		want["list "+resource], want["watch "+resource] = selectors, selectors
+	}
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset(apiNode("here"))
+		get := restrictions(client)
+		ctx, cancel := context.WithCancel(quietly(t))
+		defer cancel()
+		go (&API{Client: client, NodeName: "here"}).Run(ctx, proxier.NewStore())
+		synctest.Wait()
+		if d := cmp.Diff(want, get()); d != "" {
+			t.Errorf("selectors (-want +got):\n%s", d)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestAPIWaitsForItsObjects(t *testing.T) {
+	for name, test := range map[string]struct {
+		objects  []runtime.Object
+		nodeName string
+		appears  time.Duration // when the Node does, if not at once
+		want     time.Duration // until synced
+	}{
+		"Node is there":     {[]runtime.Object{apiNode("here")}, "here", 0, 0},
+		"Node comes later":  {nil, "here", 7 * time.Second, 7 * time.Second},
+		"Node never comes":  {nil, "here", 0, DefaultNodeWait},
+		"only another Node": {[]runtime.Object{apiNode("there")}, "here", 0, DefaultNodeWait},
+		"no Node is wanted": {nil, "", 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := fake.NewClientset(test.objects...)
+				filterNodes(client, test.nodeName)
+				store := proxier.NewStore()
+				wake := store.Watch()
+				ctx, cancel := context.WithCancel(quietly(t))
+				begin := time.Now()
+				go (&API{Client: client, NodeName: test.nodeName}).Run(ctx, store)
+				if test.appears > 0 {
+					time.AfterFunc(test.appears, func() {
+						client.CoreV1().Nodes().Create(ctx, apiNode("here"), metav1.CreateOptions{})
+					})
+				}
+				<-wake
+				if got := time.Since(begin); got != test.want || !store.Synced() {
+					t.Errorf("synced %v after %v, want %v", store.Synced(), got, test.want)
+				}
+				if node := store.Snapshot().Node; node != nil && node.Name != "here" {
+					t.Errorf("took Node %s for its own", node.Name)
+				}
+				cancel()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// filterNodes makes the fake honour the selector for one Node in listings.
+func filterNodes(client *fake.Clientset, name string) {
+	nodes := schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
+	client.PrependReactor("list", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		list := &corev1.NodeList{}
+		if node, err := client.Tracker().Get(nodes, "", name); err == nil {
+			list.Items = append(list.Items, *node.(*corev1.Node))
+		}
+		return true, list, nil
+	})
+}
+
+func TestAPIDoesNotSyncBeforeEverythingIsListed(t *testing.T) {
+	for _, resource := range []string{"services", "endpointslices"} {
+		t.Run(resource, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := fake.NewClientset(apiNode("here"), apiService("a", "10.0.0.1"), apiSlice("a"))
+				var mu sync.Mutex
+				broken := true
+				client.PrependReactor("list", resource, func(clienttesting.Action) (bool, runtime.Object, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					return broken, nil, errors.New("no route to host")
+				})
+				store := proxier.NewStore()
+				ctx, cancel := context.WithCancel(quietly(t))
+				go (&API{Client: client, NodeName: "here"}).Run(ctx, store)
+				timer := time.NewTimer(10 * time.Minute)
+				<-timer.C
+				if store.Synced() {
+					t.Fatal("synced without the " + resource)
+				}
+				mu.Lock()
+				broken = false
+				mu.Unlock()
+				<-store.Watch() // only a store that has synced wakes anybody
+				if s := store.Snapshot().Services; len(s) != 1 || s[0].Service == nil || len(s[0].Slices) != 1 {
+					t.Errorf("synced, but holds %v", s)
+				}
+				cancel()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+func TestAPIKeepsObjectsWhileTheServerIsAwayAndCatchesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset(apiNode("here"), apiService("stays", "10.0.0.1"), apiService("goes", "10.0.0.2"))
+		var mu sync.Mutex
+		away := false
+		var watches []watch.Interface
+		client.PrependReactor("list", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return away, nil, errors.New("connection refused")
+		})
+		client.PrependWatchReactor("services", func(a clienttesting.Action) (bool, watch.Interface, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if away {
+				// The server has forgotten the version, so that a new listing is needed.
+				return true, nil, apierrors.NewResourceExpired("too old")
+			}
+			w := watch.NewFake()
+			watches = append(watches, w)
+			return true, w, nil
+		})
+		store := proxier.NewStore()
+		wake := store.Watch()
+		ctx, cancel := context.WithCancel(quietly(t))
+		go (&API{Client: client, NodeName: "here"}).Run(ctx, store)
+		<-wake
+		synctest.Wait()
+
+		mu.Lock()
+		away = true
+		for _, w := range watches {
+			w.Stop()
+		}
+		mu.Unlock()
+		if err := client.CoreV1().Services("ns").Delete(ctx, "goes", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+		must[*corev1.Service](t)(client.CoreV1().Services("ns").Create(ctx, apiService("comes", "10.0.0.3"), metav1.CreateOptions{}))
+		timer := time.NewTimer(time.Hour)
+		<-timer.C
+		r := &running{t: t, store: store}
+		if d := cmp.Diff([]string{"goes 10.0.0.2", "stays 10.0.0.1"}, r.services()); d != "" {
+			t.Errorf("while the server is away (-want +got):\n%s", d)
+		}
+
+		mu.Lock()
+		away = false
+		mu.Unlock()
+		timer.Reset(time.Minute)
+		<-timer.C
+		if d := cmp.Diff([]string{"comes 10.0.0.3", "stays 10.0.0.1"}, r.services()); d != "" {
+			t.Errorf("after the server is back (-want +got):\n%s", d)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestAPIWithoutServiceCIDRs(t *testing.T) {
+	resource := schema.GroupResource{Group: "networking.k8s.io", Resource: "servicecidrs"}
+	for name, refusal := range map[string]error{
+		"server without them": apierrors.NewNotFound(resource, ""),
+		"no permission":       apierrors.NewForbidden(resource, "", errors.New("RBAC")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := fake.NewClientset(apiNode("here"), &networkingv1.ServiceCIDR{
+					ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.0.0.0/16"}},
+				})
+				var mu sync.Mutex
+				asked, refused := 0, true
+				client.PrependReactor("list", "servicecidrs", func(clienttesting.Action) (bool, runtime.Object, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					asked++
+					return refused, nil, refusal
+				})
+				store := proxier.NewStore()
+				wake := store.Watch()
+				ctx, cancel := context.WithCancel(quietly(t))
+				go (&API{Client: client, NodeName: "here"}).Run(ctx, store)
+				<-wake
+				timer := time.NewTimer(10 * time.Minute)
+				<-timer.C
+				mu.Lock()
+				if asked != 1 {
+					t.Errorf("asked %d times in ten minutes", asked)
+				}
+				refused = false // upgraded
+				mu.Unlock()
+				timer.Reset(10 * time.Minute)
+				<-timer.C
+				if cidrs := store.Snapshot().ServiceCIDRs; len(cidrs) != 1 {
+					t.Errorf("after the upgrade: %v", cidrs)
+				}
+				cancel()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+func TestAPIKeepsTheNodeWhenItIsDeleted(t *testing.T) {
+	client := fake.NewClientset(apiNode("here"), apiService("a", "10.0.0.1"))
+	r := startAPI(t, client)
+	r.serves("a 10.0.0.1")
+	if err := client.CoreV1().Nodes().Delete(t.Context(), "here", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	must[*corev1.Service](t)(client.CoreV1().Services("ns").Create(t.Context(), apiService("b", "10.0.0.2"), metav1.CreateOptions{}))
+	r.serves("a 10.0.0.1", "b 10.0.0.2")
+	if r.store.Snapshot().Node == nil {
+		t.Error("the Node is gone")
+	}
+}
+
+func TestAPINeedsAClient(t *testing.T) {
+	if err := (&API{}).Run(t.Context(), proxier.NewStore()); err == nil {
+		t.Error("no error")
+	}
+}
