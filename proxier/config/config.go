@@ -17,6 +17,9 @@ const ModeIPTables = "iptables"
 type Config struct {
 	// NodeName is this node's name: trimmed and in lower case.
 	NodeName string
+	// NodeNameGiven tells whether the operator named the node; otherwise it is
+	// called as the host is.
+	NodeNameGiven bool
 	// Mode is how Services are programmed; ModeIPTables for now.
 	Mode string
 

@@ -23,6 +23,7 @@ func withoutEffect() map[string]string {
 		"bindAddressHardFail":         "has no effect yet: no address is bound",
 		"enableProfiling":             notServed,
 		"showHiddenMetricsForVersion": "has no effect: no metrics are hidden",
+		"configSyncPeriod":            "has no effect: every change is acted upon, there is no second copy to go through again",
 		"conntrack.":                  notSet,
 		"oomScoreAdj":                 notSet,
 		"ipvs.":                       otherMode,

@@ -87,8 +87,10 @@ func load(file []byte, f *Flags, hostname string) (*Config, []Warning, error) {
 
 func (f *Flags) fromFlags(hostname string) (*Config, []Warning, error) {
 	v := &validator{written: map[string]bool{}, flags: map[string]string{}}
-	f.set.Visit(func(flag *pflag.Flag) {
-		if path, ok := f.fields[flag.Name]; ok {
+	// Not Visit, which knows only what this very set has parsed: a command
+	// parses its parents' flags with a set of its own.
+	f.set.VisitAll(func(flag *pflag.Flag) {
+		if path, ok := f.fields[flag.Name]; ok && flag.Changed {
 			v.written[path], v.flags[path] = true, flag.Name
 		}
 	})
@@ -162,8 +164,8 @@ func (f *Flags) withoutField() []Warning {
 // ignored names the flags that were set and do not count because of --config.
 func (f *Flags) ignored() []Warning {
 	var warnings []Warning
-	f.set.Visit(func(flag *pflag.Flag) {
-		if slices.Contains(f.ours, flag.Name) && !slices.Contains(beside(), flag.Name) {
+	f.set.VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed && slices.Contains(f.ours, flag.Name) && !slices.Contains(beside(), flag.Name) {
 			warnings = append(warnings, Warning{"--" + flag.Name, "is ignored: with --config the file alone counts"})
 		}
 	})

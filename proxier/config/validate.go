@@ -48,7 +48,7 @@ func (v *validator) warn(path, reason string) {
 func (v *validator) config(from *proxyconfig.KubeProxyConfiguration, master, hostname string) *Config {
 	c := &Config{effective: from}
 	v.warnWithoutEffect()
-	c.NodeName = v.nodeName(from.HostnameOverride, hostname)
+	c.NodeName, c.NodeNameGiven = v.nodeName(from.HostnameOverride, hostname), from.HostnameOverride != ""
 	c.Mode = v.mode(string(from.Mode))
 	c.Client = v.client(from, master)
 	c.Logging = v.logging(from)

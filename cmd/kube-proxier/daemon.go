@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/config"
+)
+
+// A daemon is the program without a command.
+type daemon struct {
+	*program
+	manifests       string
+	dryRun, version bool
+}
+
+func (d *daemon) addFlags(set *pflag.FlagSet) {
+	addManifestsFlag(set, &d.manifests, "", "instead of from an API server, and watch it for changes")
+	set.BoolVar(&d.dryRun, "dry-run", false, "Print each change instead of making it, e.g. --dry-run.")
+	set.BoolVar(&d.version, "version", false, "Print the version and exit, e.g. --version.")
+}
+
+func (d *daemon) command(cmd *cobra.Command, _ []string) error {
+	if d.version {
+		fmt.Fprintln(cmd.OutOrStdout(), versionText())
+		return nil
+	}
+	if d.flags.Cleanup {
+		return cleanUp(cmd, d.dryRun)
+	}
+	c, warnings, err := d.load()
+	if err != nil {
+		for _, w := range warnings {
+			cmd.PrintErrln("warning:", w)
+		}
+		return err
+	}
+	if err := d.setUpLogging(c.Logging, cmd.ErrOrStderr()); err != nil {
+		return err
+	}
+	defer klog.Flush()
+	logger := klog.FromContext(cmd.Context())
+	for _, w := range warnings {
+		logger.Info("Configuration", "warning", w.String())
+	}
+	switch {
+	case d.flags.WriteConfigTo != "":
+		return writeConfig(c, d.flags.WriteConfigTo)
+	case d.flags.InitOnly:
+		logger.Info("--init-only: there is nothing to prepare; the daemon itself sets what it needs")
+		return nil
+	}
+	return d.run(cmd.Context(), c, cmd.InOrStdin(), cmd.OutOrStdout())
+}
+
+func writeConfig(c *config.Config, path string) error {
+	text, err := c.YAML()
+	if err == nil {
+		err = os.WriteFile(path, text, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("--write-config-to: %w", err)
+	}
+	return nil
+}
+
+// run serves until ctx ends. The rules stay in force then.
+func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io.Writer) error {
+	logger := klog.FromContext(ctx)
+	objects, err := newSource(c, d.manifests, in)
+	if err != nil {
+		return err
+	}
+	tools, without, err := findTools(ctx)
+	if err != nil {
+		return err
+	}
+	for _, err := range without {
+		logger.Info("One IP family is left out", "reason", err)
+	}
+	store := proxier.NewStore()
+	group, running := errgroup.WithContext(ctx)
+	var printing sync.Mutex
+	for _, tool := range tools {
+		r := &proxier.Reconciler{
+			Store:      store,
+			Options:    c.Options(tool.Family),
+			Dataplanes: newDataplanes(running, tool, c),
+			Reporter:   &logReporter{logger: logger},
+			Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
+		}
+		if d.dryRun {
+			r.DryRun = func(dataplane string, plan proxier.Plan) {
+				printing.Lock()
+				defer printing.Unlock()
+				printPlan(out, tool.Family, dataplane, plan)
+			}
+		}
+		group.Go(func() error { return r.Run(running) })
+	}
+	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(tools), "dryRun", d.dryRun)
+	group.Go(func() error { return objects.Run(running, store) })
+	err = group.Wait()
+	if ctx.Err() != nil {
+		logger.Info("Ending; the rules stay in force")
+		return nil
+	}
+	return err
+}
+
+// printPlan prints what would be sent to the kernel.
+func printPlan(out io.Writer, family proxier.Family, dataplane string, plan proxier.Plan) {
+	if plan.Empty() {
+		fmt.Fprintf(out, "# %s %s: nothing to do\n", family, dataplane)
+		return
+	}
+	s := plan.Summary()
+	fmt.Fprintf(out, "# %s %s: write %d chains with %d rules, delete %d chains\n%s", family, dataplane, s.Chains, s.Rules, s.Deleted, plan)
+}

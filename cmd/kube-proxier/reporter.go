@@ -1,0 +1,70 @@
+package main
+
+import (
+	"slices"
+
+	"k8s.io/klog/v2"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// A logReporter logs the passes over one family: what was done, what went
+// wrong, and each problem of an object once. It is used by one goroutine.
+type logReporter struct {
+	logger   klog.Logger
+	problems []proxier.Problem
+	refused  map[*proxier.Target]bool
+}
+
+// Synced logs one pass.
+func (l *logReporter) Synced(r proxier.Report) {
+	logger := l.logger.WithValues("family", r.Family, "dataplane", r.Dataplane)
+	l.logProblems(r.State.Problems)
+	if r.Err != nil {
+		logger.Error(r.Err, "A pass failed; what was in force before may still be", "duration", r.Duration)
+		return
+	}
+	l.logRefusals(logger, r)
+	switch s := r.Plan.Summary(); {
+	case r.Plan.Empty():
+		logger.V(2).Info("Nothing to do", "duration", r.Duration)
+	case r.Drift:
+		logger.Info("Somebody else changed our rules; they are repaired", "chains", s.Chains, "rules", s.Rules, "deleted", s.Deleted, "duration", r.Duration)
+	default:
+		logger.Info("Synced", "services", len(r.State.Services), "chains", s.Chains, "rules", s.Rules,
+			"deleted", s.Deleted, "bytes", s.Bytes, "duration", r.Duration)
+	}
+}
+
+// logProblems logs those that were not there in the last pass.
+func (l *logReporter) logProblems(problems []proxier.Problem) {
+	if slices.Equal(problems, l.problems) {
+		return
+	}
+	known := make(map[proxier.Problem]bool, len(l.problems))
+	for _, p := range l.problems {
+		known[p] = true
+	}
+	l.problems = problems
+	for _, p := range problems {
+		if !known[p] {
+			l.logger.Info("An object cannot be served as it is written", "problem", p.String())
+		}
+	}
+}
+
+// logRefusals logs each Service port that the kernel does not take, once. Only
+// the dataplane that refused any has some to tell.
+func (l *logReporter) logRefusals(logger klog.Logger, r proxier.Report) {
+	if len(r.Refused) == 0 {
+		return
+	}
+	refused := make(map[*proxier.Target]bool, len(r.Refused))
+	for _, refusal := range r.Refused {
+		refused[refusal.Target] = true
+		if !l.refused[refusal.Target] {
+			logger.Error(refusal.Err, "The kernel refuses the rules of a Service port; it is left out until it changes", "servicePort", refusal.Target.Name.String())
+		}
+	}
+	l.refused = refused
+}
