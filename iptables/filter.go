@@ -62,10 +62,7 @@ func (w *writer) healthEntries(prev *node) []*entry {
 	for _, check := range w.state.HealthChecks() {
 		e := &entry{
 			place{protocol: "tcp", port: check.Port},
-			[]string{rule{
-				protocol: "tcp", comment: check.Service.String() + " health check node port",
-				matches: []string{dport("tcp", check.Port, check.Port)}, target: "-j ACCEPT",
-			}.String()},
+			[]string{healthRule(check)},
 		}
 		entries = append(entries, e)
 	}
@@ -78,4 +75,11 @@ func (w *writer) healthEntries(prev *node) []*entry {
 		return prev.entries
 	}
 	return entries
+}
+
+func healthRule(check proxier.HealthCheck) string {
+	return rule{
+		protocol: "tcp", comment: check.Service.String() + " health check node port",
+		matches: []string{dport("tcp", check.Port, check.Port)}, target: "-j ACCEPT",
+	}.String()
 }

@@ -11,7 +11,7 @@ import (
 // maxPool is how many endpoints one chain chooses from; larger pools become a
 // tree, so that a packet walks the square root of their number, and a change of
 // one endpoint rewrites one group.
-const maxPool = 32
+const maxPool = 20
 
 // maxGroupBits bounds a level of that tree to 64 groups.
 const maxGroupBits = 6

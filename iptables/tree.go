@@ -68,7 +68,11 @@ func (f *forest) node(prev *node, name, prefix string, entries []*entry) *node {
 		return prev
 	}
 	n := &node{entries: entries}
-	for _, part := range split(entries) {
+	parts := split(entries)
+	if name == "" && len(parts) > 1 && entries[0].addr.IsValid() {
+		parts = fence(entries, parts)
+	}
+	for _, part := range parts {
 		if part.match == "" || len(part.entries) == 1 {
 			n.rules = append(n.rules, rulesOf(part.entries)...)
 			continue
@@ -163,15 +167,40 @@ func split(entries []*entry) []part {
 	}
 }
 
+// fence puts one rule before a root's parts, if all entries have an address
+// prefix in common: a packet that concerns no Service walks that rule and is
+// done.
+func fence(entries []*entry, parts []part) []part {
+	if common(entries).Bits() == 0 {
+		return parts
+	}
+	return []part{addressPart(entries)}
+}
+
 func splitByAddress(entries []*entry, length int) []part {
 	length = min(length, entries[0].addr.BitLen())
 	prefix := func(p place) netip.Prefix {
 		prefix, _ := p.addr.Prefix(length) // length is within the address
 		return prefix
 	}
-	return group(entries, prefix, func(p place) (string, string) {
-		return "-d " + prefix(p).String(), prefix(p).String()
-	})
+	parts := group(entries, prefix, func(place) (string, string) { return "", "" })
+	for i := range parts {
+		parts[i] = addressPart(parts[i].entries)
+	}
+	return parts
+}
+
+// addressPart is matched by the longest prefix that holds its entries.
+func addressPart(entries []*entry) part {
+	prefix := common(entries).String()
+	return part{entries, "-d " + prefix, prefix}
+}
+
+// common is the longest prefix that holds all entries, which are sorted.
+func common(entries []*entry) netip.Prefix {
+	first, last := entries[0].addr, entries[len(entries)-1].addr
+	prefix, _ := first.Prefix(commonBits(first, last)) // within the address
+	return prefix
 }
 
 func splitByPort(entries []*entry, length int) []part {
