@@ -1,0 +1,64 @@
+# What can be done with kube-proxier's sources; `make help` lists it.
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+TOOL = $(GO) tool -modfile=tools/go.mod
+# Debian keeps iptables and its relatives out of the PATH of users.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+BENCH ?= .
+BENCHTIME ?= 1s
+FUZZTIME ?= 30s
+
+.PHONY: all help build setup kube-apiserver test race e2e golden fuzz bench demo lint fmt vuln verify clean
+
+all: lint test ## lint and test
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r n t; do printf '%-15s %s\n' "$$n" "$$t"; done
+
+build: ## bin/kube-proxier
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kube-proxier ./cmd/kube-proxier
+
+setup: ## install the Debian packages that tests need, or say which
+	@tools/setup.sh test
+
+kube-apiserver: setup ## build the API server of the end-to-end tests (minutes, once)
+	@! command -v etcd >/dev/null || internal/testenv/kube/build.sh
+
+test: kube-apiserver ## all tests; what needs root or a kernel feature skips, with CI=true it fails
+	$(GO) test -timeout 20m ./...
+
+race: setup ## the tests of everything that runs in parallel, with the race detector
+	$(GO) test -race -short -timeout 20m $(RACE)
+
+e2e: kube-apiserver ## the tests against a real API server and a real kernel, each by name
+	$(GO) test -count=1 -v -timeout 20m $(E2E)
+
+golden: ## rewrite the golden sections of testdata/scenarios; read the diff
+	$(GO) test ./internal/scenarios -update
+
+fuzz: ## each fuzz test for FUZZTIME
+	@tools/fuzz.sh $(FUZZTIME)
+
+bench: ## benchmarks: BENCH=Build/10000 BENCHTIME=5x make bench
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m ./...
+
+demo: build ## real Services between network namespaces (root)
+	@tools/setup.sh demo
+	@$(GO) run ./internal/demo -program bin/kube-proxier
+
+lint: ## golangci-lint, pinned in tools/go.mod
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format all Go files
+	$(TOOL) golangci-lint fmt ./...
+
+vuln: ## known vulnerabilities in what is linked in
+	@tools/vuln.sh
+
+verify: ## nothing to tidy, to format or to regenerate
+	$(GO) mod tidy -diff && cd tools && $(GO) mod tidy -diff
+	$(TOOL) golangci-lint fmt --diff ./...
+
+clean: ## remove what make built
+	rm -rf bin

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Installs the Debian packages that tests or the demo need, or says which programs
+# are missing where it cannot.
+#
+#   setup.sh test|demo
+#
+# Missing programs are an error for the demo, and for tests when CI=true; tests
+# skip otherwise what needs them.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+# program:package that has it on Debian
+programs='iptables:iptables xtables-nft-multi:iptables xtables-legacy-multi:iptables nsenter:util-linux'
+case ${1:-} in
+demo) needed=true ;;
+test)
+	needed=${CI:-false}
+	programs="$programs conntrack:conntrack ipset:ipset etcd:etcd-server ip:iproute2 modprobe:kmod"
+	;;
+*)
+	echo 'usage: setup.sh test|demo' >&2
+	exit 2
+	;;
+esac
+
+missing() {
+	for entry in $programs; do
+		command -v "${entry%%:*}" >/dev/null || echo "${entry##*:}"
+	done | sort -u | tr '\n' ' '
+}
+
+packages=$(missing)
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	echo "installing $packages" >&2
+	# Tests start an etcd of their own; the package's service is not wanted.
+	case $packages in
+	*etcd-server*) [ ! -d /run/systemd/system ] || systemctl mask --quiet etcd.service ;;
+	esac
+	export DEBIAN_FRONTEND=noninteractive
+	# shellcheck disable=SC2086 # several words on purpose
+	apt-get install -qq -y --no-install-recommends $packages >/dev/null 2>&1 ||
+		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends $packages >/dev/null; }
+	packages=$(missing)
+	[ -n "$packages" ] || exit 0
+fi
+
+echo "missing programs, in the Debian packages: $packages" >&2
+if [ "$needed" = true ]; then
+	echo 'install them, or run this as root on Debian' >&2
+	exit 1
+fi
+echo 'tests that need them skip' >&2
