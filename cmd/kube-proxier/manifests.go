@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -12,8 +13,34 @@ import (
 
 // addManifestsFlag adds the flag that names the files.
 func addManifestsFlag(set *pflag.FlagSet, path *string, shorthand, otherwise string) {
-	set.StringVarP(path, "manifests", shorthand, "", "Read Services, EndpointSlices and Nodes from this `path`, a file or folder or - for standard input, "+otherwise+", e.g. --manifests=services.yaml.")
+	set.VarP(&onePath{path}, "manifests", shorthand, "Read Services, EndpointSlices and Nodes from this `path`, a file or folder or - for standard input, "+otherwise+", e.g. --manifests=services.yaml.")
 }
+
+// onePath is the value of a flag that may be given once.
+type onePath struct{ path *string }
+
+// String implements pflag.Value.
+func (p *onePath) String() string {
+	if p.path == nil {
+		return "" // pflag asks a zero value, to know what is no default
+	}
+	return *p.path
+}
+
+// Set implements pflag.Value.
+func (p *onePath) Set(s string) error {
+	switch {
+	case s == "":
+		return errors.New("must not be empty")
+	case *p.path != "":
+		return errors.New("is given twice: name a folder that has all files")
+	}
+	*p.path = s
+	return nil
+}
+
+// Type implements pflag.Value.
+func (*onePath) Type() string { return "path" }
 
 // readManifests reads them once into a store. What cannot be used is printed.
 func readManifests(m *source.Manifests, problems io.Writer) (*proxier.Store, int, error) {
