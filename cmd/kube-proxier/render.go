@@ -39,8 +39,8 @@ rendered.
 Exit status: 0 when the rules were printed, 1 after an error, and with --strict
 when something cannot be served.`,
 		Example: `  kubectl get services,endpointslices,nodes -A -o yaml | kube-proxier render -f - --hostname-override=node-1
-  # one Service over IPv4
-  kube-proxier render -f services.yaml --service=shop/web --family=ipv4
+  # one Service over IPv4, as packets walk its rules
+  kube-proxier render -f services.yaml --service=shop/web --family=ipv4 -o tree
   # with the configuration of the cluster's kube-proxy
   kube-proxier render -f services.yaml --config=config.conf -o json`,
 		Args: cobra.NoArgs,
@@ -93,7 +93,9 @@ func (r *render) command(cmd *cobra.Command, _ []string) error {
 	var out bytes.Buffer
 	rendered := rendering{service: service}
 	for _, family := range families {
-		one := renderFamily(snapshot, c, family, m.NodeName)
+		options := c.Options(family)
+		options.NodeName = m.NodeName
+		one := renderFamily(snapshot, c, options, service)
 		printProblems(cmd.ErrOrStderr(), one.state.Problems)
 		found += len(one.state.Problems)
 		rendered.families = append(rendered.families, one)
@@ -121,11 +123,14 @@ type familyRendering struct {
 	rules iptables.Ruleset
 }
 
-func renderFamily(snapshot *proxier.Snapshot, c *config.Config, family proxier.Family, nodeName string) familyRendering {
-	options := c.Options(family)
-	options.NodeName = nodeName
+// renderFamily makes the rules of one Service, or of all for an empty name.
+func renderFamily(snapshot *proxier.Snapshot, c *config.Config, options proxier.Options, service types.NamespacedName) familyRendering {
 	state := proxier.Build(nil, snapshot, options)
-	return familyRendering{state, iptables.Compile(nil, state, rulesOptions(c, iptables.AllFeatures())).Ruleset}
+	compiled := iptables.Compile(nil, state, rulesOptions(c, iptables.AllFeatures()))
+	if service.Name != "" {
+		return familyRendering{state, compiled.Part(service)}
+	}
+	return familyRendering{state, compiled.Ruleset}
 }
 
 // rulesOptions is what shapes the rules beside the State.
@@ -140,25 +145,29 @@ func (r *render) printer() (func(io.Writer, rendering) error, error) {
 		return printText, nil
 	case "json":
 		return printJSON, nil
+	case "tree":
+		return printTree, nil
 	}
-	return nil, fmt.Errorf("--output=%.80q: must be text or json", r.output)
+	return nil, fmt.Errorf("--output=%.80q: must be text, json or tree", r.output)
 }
 
-func printText(out io.Writer, all rendering) error {
+// printTree prints the rules as a packet meets them.
+func printTree(out io.Writer, all rendering) error {
 	for _, f := range all.families {
-		if _, err := fmt.Fprintf(out, "# %s\n%s", f.state.Family, all.ofService(f.rules)); err != nil {
+		if _, err := fmt.Fprintf(out, "# %s\n%s", f.state.Family, iptables.Outline(f.rules)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ofService is the part of the rules that is asked for.
-func (all rendering) ofService(rules iptables.Ruleset) iptables.Ruleset {
-	if all.service.Name == "" {
-		return rules
+func printText(out io.Writer, all rendering) error {
+	for _, f := range all.families {
+		if _, err := fmt.Fprintf(out, "# %s\n%s", f.state.Family, f.rules); err != nil {
+			return err
+		}
 	}
-	return serviceRules(rules, all.service)
+	return nil
 }
 
 func parseFamilies(s string) ([]proxier.Family, error) {

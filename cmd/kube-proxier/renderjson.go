@@ -97,7 +97,7 @@ func (all rendering) family(f familyRendering) jsonFamily {
 	doc := jsonFamily{
 		Family:   s.Family,
 		Node:     jsonNode{Name: s.Node.Name, Zone: s.Node.Zone, Addresses: orEmpty(s.Node.IPs), LocalPods: s.LocalPods.String()},
-		Services: []jsonPort{}, Problems: []jsonProblem{}, Tables: jsonTables(all.ofService(f.rules)),
+		Services: []jsonPort{}, Problems: []jsonProblem{}, Tables: jsonTables(f.rules),
 	}
 	for t := range s.Targets {
 		if all.service.Name == "" || t.Name.NamespacedName == all.service {
