@@ -48,6 +48,9 @@ func servicePorts(service *corev1.Service, family Family, options Options) ([]*S
 		return nil, nil
 	}
 	r := serviceReader{service: service, family: family, options: options}
+	if !r.named() {
+		return nil, r.problems
+	}
 	clusterIP, ok := r.clusterIP()
 	if !ok {
 		return nil, r.problems
@@ -79,6 +82,19 @@ func (r *serviceReader) problem(field, value, reason string, args ...any) {
 		Kind: "Service", Namespace: r.service.Namespace, Name: r.service.Name,
 		Field: field, Value: value, Reason: fmt.Sprintf(reason, args...),
 	})
+}
+
+// named refuses names that would make the text of a ServicePortName stand for
+// two. The API server lets no such name in, a file may.
+func (r *serviceReader) named() bool {
+	for _, f := range [][2]string{{"metadata.namespace", r.service.Namespace}, {"metadata.name", r.service.Name}} {
+		field, name := f[0], f[1]
+		if strings.ContainsAny(name, "/:") {
+			r.problem(field, name, "must not contain / or : (lower case letters, digits, - and . are allowed): the Service is not served")
+			return false
+		}
+	}
+	return true
 }
 
 // clusterIP finds the family's ClusterIP: by ipFamilies, or for an object from

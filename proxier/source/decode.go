@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -158,8 +159,13 @@ func versionOf(t typeMeta) (version string, used bool) {
 	return "", false
 }
 
+// skip counts an object of another kind, under a name that is safe to print.
 func (d *decoder) skip(t typeMeta) {
-	d.skipped[t.APIVersion+" "+t.Kind]++
+	name := t.APIVersion + " " + t.Kind
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
+		name = quoted
+	}
+	d.skipped[name]++
 }
 
 // object reads an object of a kind that is used.

@@ -12,9 +12,10 @@ import (
 	"strings"
 )
 
-// DefaultMaxBytes is the largest file that is read: 256 MiB. The objects of
-// 10,000 Services with 10 endpoints each are about a fifth of that.
-const DefaultMaxBytes = 256 << 20
+// DefaultMaxBytes is the largest file that is read: 128 MiB. A listing of
+// 10,000 Services with 10 endpoints each has 40 MB as YAML; reading YAML takes
+// about 30 times its size in memory for a moment.
+const DefaultMaxBytes = 128 << 20
 
 // A file is one file of manifests over time.
 type file struct {

@@ -35,7 +35,7 @@ type Manifests struct {
 	MaxBytes int64
 	// Report, where set, is given all problems that there are now, after the
 	// first reading and whenever they change; none when all are solved. It is
-	// only called by Run. Without it Run logs them.
+	// only called by Run, in Run's goroutine. Without it Run logs them.
 	Report func([]proxier.Problem)
 
 	files map[string]*file

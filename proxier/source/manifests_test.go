@@ -126,10 +126,11 @@ func TestLoadReadsStandardInput(t *testing.T) {
 			in:      "apiVersion: v1\nkind: ServiceList\nitems:\n- {metadata: {name: web}, spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}}\n",
 			objects: []string{servedWeb},
 		},
-		"empty list":            {in: "apiVersion: v1\nkind: List\nitems: []\n"},
-		"list of other kinds":   {in: "apiVersion: v1\nkind: PodList\nitems: [{}, {}]\n", objects: []string{"skipped v1 PodList 1"}},
-		"kind of another group": {in: "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: web}\n", objects: []string{"skipped serving.knative.dev/v1 Service 1"}},
-		"unknown fields":        {in: strings.Replace(web, "spec:", "nonsense: {a: [1]}\nspec:", 1), objects: []string{servedWeb}},
+		"empty list":                    {in: "apiVersion: v1\nkind: List\nitems: []\n"},
+		"list of other kinds":           {in: "apiVersion: v1\nkind: PodList\nitems: [{}, {}]\n", objects: []string{"skipped v1 PodList 1"}},
+		"kind of another group":         {in: "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: web}\n", objects: []string{"skipped serving.knative.dev/v1 Service 1"}},
+		"kind with a control character": {in: "apiVersion: v1\nkind: \"a\\e[31m\"\n", objects: []string{`skipped "v1 a\x1b[31m" 1`}},
+		"unknown fields":                {in: strings.Replace(web, "spec:", "nonsense: {a: [1]}\nspec:", 1), objects: []string{servedWeb}},
 		"headless, and what another proxy serves": {
 			in: strings.Replace(web, "10.0.0.1", "None", 1) + "---" +
 				strings.Replace(web, "name: web", "name: other, labels: {service.kubernetes.io/service-proxy-name: x}", 1) + "---" +
@@ -355,4 +356,18 @@ func TestLoadSaysWhereJSONIsBroken(t *testing.T) {
 			checkLines(t, "problems", []string{"Manifest " + dir + "/a.json: " + test.want}, texts(problems))
 		})
 	}
+}
+
+func TestLoadKeepsWhatIsInAFolderThatCannotBeLookedAt(t *testing.T) {
+	dir := t.TempDir()
+	write(t, service("a", "10.0.0.1"), dir, "locked", "a.yaml")
+	write(t, service("b", "10.0.0.2"), dir, "locked-not", "b.yaml")
+	m := &Manifests{Path: dir}
+	if _, _, err := m.Load(); err != nil {
+		t.Fatal(err)
+	}
+	locked := filepath.Join(dir, "locked")
+	objects, problems := m.load(listing{unread: map[string]error{locked: os.ErrPermission}})
+	checkLines(t, "objects", []string{"Service default/a 10.0.0.1 /80/TCP"}, summary(objects))
+	checkLines(t, "problems", []string{"Manifest " + locked + ": cannot be read: permission denied"}, texts(problems))
 }
