@@ -47,16 +47,21 @@ func (w *writer) frontendTree(prev *frontendTree, c *changes, prefix string,
 	entries := make([]*entry, 0, len(frontends))
 	old := prev.all
 	for _, f := range frontends {
-		var e frontendEntry
-		if len(old) > 0 && old[0].frontend == f {
-			e, old = old[0], old[1:]
-		} else {
-			e = frontendEntry{f, &entry{placeOf(f), rules(f)}}
-			for len(old) > 0 && comparePlaces(old[0].place, e.place) < 0 {
+		if len(old) > 0 && old[0].frontend != f {
+			at := placeOf(f)
+			for len(old) > 0 && comparePlaces(old[0].place, at) < 0 {
 				old = old[1:]
 			}
-			if len(old) > 0 && old[0].place == e.place && slices.Equal(old[0].rules, e.rules) {
-				e.entry = old[0].entry
+		}
+		var before frontendEntry
+		if len(old) > 0 && (old[0].frontend == f || old[0].place == placeOf(f)) {
+			before, old = old[0], old[1:]
+		}
+		e := before
+		if before.frontend != f {
+			e = frontendEntry{f, &entry{placeOf(f), rules(f)}}
+			if before.entry != nil && slices.Equal(before.rules, e.rules) {
+				e.entry = before.entry
 			}
 		}
 		t.all = append(t.all, e)
