@@ -108,7 +108,8 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 		group.Go(func() error { return r.Run(running) })
 	}
 	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(tools), "dryRun", d.dryRun)
-	group.Go(func() error { return objects.Run(running, store) })
+	group.Go(func() error { return objects.fill(running, store) })
+	group.Go(func() error { objects.announceWait(running, store); return nil })
 	err = group.Wait()
 	if ctx.Err() != nil {
 		logger.Info("Ending; the rules stay in force")

@@ -70,7 +70,7 @@ func (d *difference) command(cmd *cobra.Command) (some bool, err error) {
 	for _, err := range without {
 		cmd.PrintErrln("warning:", err)
 	}
-	store, err := readOnce(ctx, objects)
+	store, err := objects.readOnce(ctx)
 	if err != nil {
 		return false, err
 	}

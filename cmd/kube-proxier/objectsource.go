@@ -4,21 +4,34 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/source"
 )
 
-// An objectSource fills a store and keeps it up to date until ctx ends.
-type objectSource interface {
-	Run(ctx context.Context, store *proxier.Store) error
+// An objectSource is where objects come from.
+type objectSource struct {
+	// run fills a store and keeps it up to date until ctx ends. It may take a
+	// while to return then.
+	run func(ctx context.Context, store *proxier.Store) error
+	// wait says what is being waited for while the store has not synced.
+	wait func(ctx context.Context) string
 }
 
 // newSource is the manifests, where a path is given, else the API server.
-func newSource(c *config.Config, manifests string, in io.Reader) (objectSource, error) {
+func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource, error) {
 	if manifests != "" {
-		return &source.Manifests{Path: manifests, In: in, NodeName: c.NodeName}, nil
+		m := &source.Manifests{Path: manifests, In: in, NodeName: c.NodeName}
+		name := manifests
+		if name == source.Stdin {
+			name = "standard input"
+		}
+		return &objectSource{m.Run, func(context.Context) string { return name + " has not been read to its end" }}, nil
 	}
 	client, err := source.Connection{
 		Kubeconfig: c.Client.Kubeconfig, Master: c.Client.Master, QPS: c.Client.QPS, Burst: c.Client.Burst,
@@ -27,28 +40,73 @@ func newSource(c *config.Config, manifests string, in io.Reader) (objectSource, 
 	if err != nil {
 		return nil, fmt.Errorf("%w (--manifests needs no API server)", err)
 	}
-	return &source.API{Client: client, NodeName: c.NodeName}, nil
+	api := &source.API{Client: client, NodeName: c.NodeName}
+	return &objectSource{api.Run, func(ctx context.Context) string { return whyNot(ctx, client) }}, nil
+}
+
+// whyNot asks the API server for what every client may ask. client-go tries
+// again and again without a word while connections are refused.
+func whyNot(ctx context.Context, client kubernetes.Interface) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error(); err != nil {
+		return fmt.Sprintf("the API server does not answer: %v", err)
+	}
+	return "the API server answers, but has not sent all objects: may this client list and watch services, endpointslices and nodes?"
+}
+
+// fill runs the source until ctx ends, without waiting for it to clean up.
+func (s *objectSource) fill(ctx context.Context, store *proxier.Store) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx, store) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // readOnce runs the source until everything that exists is in the store.
-func readOnce(ctx context.Context, s objectSource) (*proxier.Store, error) {
+func (s *objectSource) readOnce(ctx context.Context) (*proxier.Store, error) {
 	running, stop := context.WithCancel(ctx)
+	defer stop()
 	store := proxier.NewStore()
 	synced, ended := store.Watch(), make(chan error, 1)
-	go func() { ended <- s.Run(running, store) }()
+	go func() { ended <- s.fill(running, store) }()
 	select {
-	case err := <-ended:
-		stop()
-		if err == nil {
-			err = ctx.Err()
-		}
-		return store, err
 	case <-synced:
-		stop()
-		return store, <-ended
-	case <-ctx.Done():
-		stop()
-		<-ended
-		return nil, fmt.Errorf("the objects were not complete in time: %w", ctx.Err())
+		return store, nil
+	case err := <-ended:
+		if err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("the objects were not complete in time: %s", s.wait(context.WithoutCancel(ctx)))
+	}
+}
+
+// The first word about missing objects comes soon, the others now and then.
+const (
+	firstWord = 5 * time.Second
+	nextWords = time.Minute
+)
+
+// announceWait logs what is being waited for, until the store has synced.
+func (s *objectSource) announceWait(ctx context.Context, store *proxier.Store) {
+	synced, patience := store.Watch(), time.NewTimer(firstWord)
+	defer patience.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-synced:
+			return
+		case <-patience.C:
+		}
+		reason := s.wait(ctx)
+		if ctx.Err() == nil && !store.Synced() {
+			klog.FromContext(ctx).Info("Waiting for the objects; nothing is changed before they are complete", "reason", reason)
+		}
+		patience.Reset(nextWords)
 	}
 }
