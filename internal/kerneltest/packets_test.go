@@ -1,0 +1,322 @@
+package kerneltest
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/iptables/tracer"
+	"github.com/kube-proxier/kube-proxier/iptables/tracer/packets"
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// stages is how many networks are in use at once for each variant: the time of
+// these tests is waiting for packets that are dropped.
+const stages = 4
+
+// minSent is the part of all packets that must be sent for the test to count.
+const minSent = 0.9
+
+// TestPackets sends the packets of all scenarios for real: who answers, what
+// source the server sees, what is refused and what disappears must be what the
+// packet table says, as it is for the tracer.
+func TestPackets(t *testing.T) {
+	var all []*cast
+	for _, s := range loadScenarios(t) {
+		c, err := newCast(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	mustSendMost(t, all)
+	eachVariant(t, func(t *testing.T, variant testenv.Variant) {
+		for i, group := range groups(all) {
+			t.Run(fmt.Sprintf("stage%d", i), func(t *testing.T) {
+				t.Parallel()
+				playAll(t, variant, group)
+			})
+		}
+	})
+}
+
+// mustSendMost says what is left out, and fails if it is too much.
+func mustSendMost(t *testing.T, all []*cast) {
+	t.Helper()
+	sent, skipped, reasons := 0, 0, map[string]int{}
+	for _, c := range all {
+		sent += len(c.cases)
+		for reason, n := range c.skipped {
+			reasons[reason] += n
+			skipped += n
+		}
+	}
+	t.Logf("%d scenarios, %d packets; not sent are %d: %v", len(all), sent, skipped, reasons)
+	if float64(sent) < minSent*float64(sent+skipped) {
+		t.Errorf("only %d of %d packets can be sent", sent, sent+skipped)
+	}
+}
+
+// group is scenarios that agree on where everybody is.
+type group struct {
+	casts  []*cast
+	places places
+}
+
+// groups divides the scenarios evenly; there are more than stages where they
+// disagree.
+func groups(all []*cast) []*group {
+	list := make([]*group, stages)
+	for i := range list {
+		list[i] = &group{places: places{}}
+	}
+	for _, c := range all {
+		slices.SortStableFunc(list, func(a, b *group) int { return len(a.casts) - len(b.casts) })
+		i := slices.IndexFunc(list, func(g *group) bool { return g.places.merge(c.places) })
+		if i < 0 {
+			list, i = append(list, &group{places: c.places}), len(list)
+		}
+		list[i].casts = append(list[i].casts, c)
+	}
+	return slices.DeleteFunc(list, func(g *group) bool { return len(g.casts) == 0 })
+}
+
+func playAll(t *testing.T, variant testenv.Variant, g *group) {
+	var targets []netip.Addr
+	for _, c := range g.casts {
+		targets = append(targets, c.targets()...)
+	}
+	s := newStage(t, g.places, targets)
+	kernels := map[proxier.Family]*kernel{}
+	for _, family := range proxier.Families {
+		kernels[family] = newKernel(t, s.node1.Host, variant, family)
+	}
+	for _, c := range g.casts {
+		t.Run(c.Name, func(t *testing.T) {
+			p := play{stage: s, cast: c}
+			p.prepare(t, kernels)
+			p.run(t)
+		})
+	}
+}
+
+// play is one scenario on a stage.
+type play struct {
+	*stage
+	*cast
+	// byDevice: the rules look at devices, which get the packets' names.
+	byDevice bool
+	// randomPorts: MASQUERADE changes the source port.
+	randomPorts bool
+}
+
+// prepare loads the rules and starts the servers.
+func (p *play) prepare(t *testing.T, kernels map[proxier.Family]*kernel) {
+	p.ownAddresses(t)
+	localnet := "0"
+	for _, family := range proxier.Families {
+		k, state := kernels[family], p.State(family)
+		config := k.config(t, p.Config.MasqueradeBit)
+		serve(t, iptables.NewDataplane(k, config), state)
+		if family == proxier.IPv4 && state.NodePortAddresses.Loopback {
+			localnet = "1"
+		}
+		p.randomPorts = config.Features.RandomFully
+		p.byDevice = p.byDevice || state.LocalPods.Interface+state.LocalPods.InterfacePrefix != ""
+	}
+	if err := p.node1.Sysctl("ipv4/conf/all/route_localnet", localnet); err != nil {
+		t.Fatal(err)
+	}
+	if err := flushConntrack(p.node1); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range p.cases {
+		for _, at := range serversOf(c) {
+			p.startServer(t, c.Packet.Protocol, at)
+		}
+	}
+}
+
+// ownAddresses gives node1 those the scenario's Node has beyond the usual.
+func (p *play) ownAddresses(t *testing.T) {
+	for _, addr := range p.Addresses() {
+		if slices.Contains(p.node1.Addrs(), addr) {
+			continue
+		}
+		if err := p.node1.AddAddress(addr); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := p.node1.RemoveAddress(addr); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// startServer starts it where the address is, unless it runs.
+func (p *play) startServer(t *testing.T, protocol string, at netip.AddrPort) {
+	host := p.hosts[at.Addr()]
+	if p.own(at.Addr()) {
+		host = p.node1.Host
+	}
+	server, err := host.Serve(protocol, at)
+	if err != nil {
+		if strings.Contains(err.Error(), "address already in use") {
+			return // for a packet before
+		}
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+}
+
+func (p *play) run(t *testing.T) {
+	if p.remembers() || p.byDevice {
+		for _, c := range p.cases {
+			p.check(t, c)
+		}
+		return
+	}
+	var all sync.WaitGroup
+	for _, c := range p.cases {
+		all.Go(func() { p.check(t, c) })
+	}
+	all.Wait()
+}
+
+func (p *play) check(t *testing.T, c packets.Case) {
+	if p.byDevice && p.stage.places[c.Packet.Src] == podHere {
+		before, err := deviceTo(p.node1, c.Packet.Src)
+		if err == nil {
+			err = rename(p.node1, c.Packet.Src, c.Packet.InInterface)
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() {
+			if err := rename(p.node1, c.Packet.Src, before.Attrs().Name); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	if err := p.send(t, c); err != nil {
+		t.Errorf("packets, line %d, %q: %v", c.Line, c.Text, err)
+	}
+}
+
+// send sends a case's packet as often as it takes to see all that can become
+// of it.
+func (p *play) send(t *testing.T, c packets.Case) error {
+	switch c.Want.Verdict {
+	case tracer.Drop:
+		return p.mustFail(t, c, "timed out")
+	case tracer.Reject:
+		return p.mustFail(t, c, "refused")
+	}
+	if len(c.Want.Endpoints) == 0 {
+		return p.sendTo(t, c, []packets.Endpoint{{
+			AddrPort: netip.AddrPortFrom(c.Packet.Dst, c.Packet.DstPort), Masquerade: c.Want.Masquerade,
+		}})
+	}
+	return p.sendTo(t, c, c.Want.Endpoints)
+}
+
+func (p *play) mustFail(t *testing.T, c packets.Case, want string) error {
+	seen, err := p.dial(t, c)
+	if have := testenv.Outcome(seen.Reply, err); err == nil || have != want {
+		return fmt.Errorf("%s (%+v, %v), want %s", have, seen.Reply, err, want)
+	}
+	return nil
+}
+
+// sendTo dials until all endpoints have answered. A client that is remembered
+// must meet the same one again and again.
+func (p *play) sendTo(t *testing.T, c packets.Case, endpoints []packets.Endpoint) error {
+	dials := enough(len(endpoints))
+	if c.Want.Recent {
+		dials = 5
+	}
+	answered := map[netip.AddrPort]bool{}
+	unclear := 0
+	for n := 0; n < dials && (c.Want.Recent || len(answered) < len(endpoints)); n++ {
+		seen, err := p.dial(t, c)
+		if err != nil {
+			return fmt.Errorf("dial %d: %w", n+1, err)
+		}
+		i := slices.IndexFunc(endpoints, func(e packets.Endpoint) bool { return e.AddrPort == seen.Local })
+		if i < 0 {
+			return fmt.Errorf("%s answered", seen.Local)
+		}
+		have, known := p.masqueraded(seen)
+		if !known && endpoints[i].Masquerade && p.randomPorts {
+			if unclear++; unclear > maxUnclear {
+				return fmt.Errorf("%s saw %s %d times, sent from there: not masqueraded", seen.Local, seen.Peer, unclear)
+			}
+			continue
+		}
+		if known && have != endpoints[i].Masquerade {
+			return fmt.Errorf("%s saw %s, sent from %s: masqueraded is %t", seen.Local, seen.Peer, seen.from, have)
+		}
+		answered[seen.Local] = true
+		if c.Want.Recent && len(answered) > 1 {
+			return fmt.Errorf("dial %d: another endpoint than before, %s", n+1, seen.Local)
+		}
+	}
+	if !c.Want.Recent && len(answered) < len(endpoints) {
+		return fmt.Errorf("after %d dials only %v have answered", dials, answered)
+	}
+	return nil
+}
+
+// enough dials that one of n endpoints is not among the answers by bad luck in
+// one of 10⁹ tests: n·(1-1/n)^dials < 10⁻⁹.
+func enough(n int) int {
+	return int(math.Ceil(float64(n)*(math.Log(float64(n))+21))) + 5
+}
+
+// seen is an answer with the source the packet was sent from.
+type seen struct {
+	testenv.Reply
+	from netip.AddrPort
+}
+
+// dialed counts the connections of a test run, for the log.
+var dialed atomic.Int64
+
+func (p *play) dial(t *testing.T, c packets.Case) (seen, error) {
+	from := p.node1.Host
+	if c.From != packets.Node {
+		from = p.hosts[c.Packet.Src]
+	}
+	dialed.Add(1)
+	conn, err := from.Open(t.Context(), c.Packet.Protocol, netip.AddrPortFrom(c.Packet.Dst, c.Packet.DstPort),
+		testenv.DialOptions{Source: netip.AddrPortFrom(c.Packet.Src, 0)})
+	if err != nil {
+		return seen{}, err
+	}
+	defer conn.Close()
+	reply, err := conn.Ask()
+	return seen{reply, conn.Local()}, err
+}
+
+// maxUnclear is how often a masqueraded connection of the node itself may keep
+// its port, which is chosen from tens of thousands.
+const maxUnclear = 2
+
+// masqueraded compares the source before and after. The node's own address
+// stays the same when it is masqueraded; the port tells then, unless it stays
+// the same, too, by chance or because ports are not random.
+func (p *play) masqueraded(s seen) (yes, known bool) {
+	if s.Peer != s.from {
+		return true, true
+	}
+	return false, !slices.Contains(p.node1.Addrs(), s.from.Addr())
+}
