@@ -155,7 +155,9 @@ func isEssential(o *ServiceObjects) bool {
 	if o.Name.Namespace == "default" && o.Name.Name == "kubernetes" {
 		return true
 	}
-	// The label is what cluster DNS has been found by since its beginnings,
-	// whichever server it is.
-	return o.Name.Namespace == "kube-system" && o.Service != nil && o.Service.Labels["k8s-app"] == "kube-dns"
+	return o.Name.Namespace == "kube-system" && o.Service != nil && o.Service.Labels[ClusterDNSLabel] == "kube-dns"
 }
+
+// ClusterDNSLabel on a Service of kube-system, with the value kube-dns, is what
+// cluster DNS is found by, whichever server it is.
+const ClusterDNSLabel = "k8s-app"

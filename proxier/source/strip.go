@@ -15,7 +15,7 @@ import (
 // whose status changes every few seconds, most of the changes.
 
 func stripService(s *corev1.Service) {
-	stripMeta(&s.ObjectMeta, []string{proxier.ServiceProxyNameLabel}, nil)
+	stripMeta(&s.ObjectMeta, []string{proxier.ServiceProxyNameLabel, proxier.ClusterDNSLabel}, nil)
 	s.Spec.Selector = nil
 	s.Spec.TrafficDistribution = nil
 	s.Spec.LoadBalancerClass = nil
