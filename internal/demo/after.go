@@ -21,7 +21,7 @@ func (s *stage) after(ctx context.Context) error {
 	}
 	s.daemons = nil
 	shopper := s.pods["shopper"]
-	s.run(ctx, check{what: "ClusterIP", from: shopper, proto: "tcp", to: at(web4, 80), times: enough, want: answer("web-3")})
+	s.run(ctx, check{what: "web, ClusterIP", from: shopper, proto: "tcp", to: at(web4, 80), times: enough, want: answer("web-3")})
 
 	s.say("8. \"kube-proxier cleanup\" removes them.\n")
 	t := newTable("what", "command", "expected", "got")
@@ -41,7 +41,7 @@ func (s *stage) after(ctx context.Context) error {
 		t.add(before > 0 && left == 0, "rules and chains left", "kube-proxier cleanup on "+name, "0", fmt.Sprintf("%d of %d", left, before))
 	}
 	s.print(t)
-	s.run(ctx, check{what: "ClusterIP", from: shopper, proto: "tcp", to: at(web4, 80), want: answer("timed out")})
+	s.run(ctx, check{what: "web, ClusterIP", from: shopper, proto: "tcp", to: at(web4, 80), want: answer("timed out")})
 	return nil
 }
 
@@ -68,20 +68,34 @@ const changeDeadline = 20 * time.Second
 
 // await sends connections until the answer is good.
 func (s *stage) await(ctx context.Context, from *testenv.Host, to netip.AddrPort, good func(testenv.Reply) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, changeDeadline)
+	return retry(ctx, func(ctx context.Context) error {
+		// Short: while there are no rules, what is sent is lost.
+		reply, err := from.Dial(ctx, "tcp", to, testenv.DialOptions{Timeout: 100 * time.Millisecond})
+		if err == nil && !good(reply) {
+			err = fmt.Errorf("%s still comes to %s", to, reply.Server)
+		}
+		return err
+	})
+}
+
+// retry calls try until it returns nil or changeDeadline is over.
+func retry(ctx context.Context, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, changeDeadline, fmt.Errorf("for %s", changeDeadline))
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		// Short: while there are no rules, what is sent is lost.
-		reply, err := from.Dial(ctx, "tcp", to, testenv.DialOptions{Timeout: 100 * time.Millisecond})
-		if err == nil && good(reply) {
+	for last := errors.New("not tried"); ; {
+		err := try(ctx)
+		if err == nil {
 			return nil
+		}
+		if ctx.Err() == nil {
+			last = err // else it may only say that time is over
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%s to %s: %s is still the outcome after %s", from.Name, to, testenv.Outcome(reply, err), changeDeadline)
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
 		}
 	}
 }

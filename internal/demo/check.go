@@ -30,26 +30,34 @@ type expectation struct {
 	servers []string
 	// sticky: only one of the servers answers, whichever.
 	sticky bool
-	// seen is the client's address as the servers see it; zero: not looked at.
-	seen netip.Addr
+	// seen is the host whose address the servers see as their client's; empty: not
+	// looked at.
+	seen string
 }
 
 // observed is what became of the connections of a check.
 type observed struct {
 	outcomes map[string]int // how often, by testenv.Outcome
-	seen     map[netip.Addr]int
+	seen     map[string]int // how often, by the name of the host that servers saw
 }
 
-// String is e.g. "web-1 or web-2, sees 10.244.1.10".
+// String is e.g. "web-1 and web-2, see client".
 func (e expectation) String() string {
 	text := strings.Join(e.servers, " and ")
 	if e.sticky {
 		text = "only one of " + text
 	}
-	if e.seen.IsValid() {
-		text += ", sees " + e.seen.String()
+	if e.seen != "" {
+		text += see(len(e.servers), e.seen)
 	}
 	return text
+}
+
+func see(servers int, whom string) string {
+	if servers == 1 {
+		return ", sees " + whom
+	}
+	return ", see " + whom
 }
 
 // holds reports whether what happened is what was expected.
@@ -62,16 +70,15 @@ func (e expectation) holds(o observed) bool {
 	} else if !slices.Equal(got, slices.Sorted(slices.Values(e.servers))) {
 		return false
 	}
-	return !e.seen.IsValid() || len(o.seen) == 1 && o.seen[e.seen] > 0
+	return e.seen == "" || len(o.seen) == 1 && o.seen[e.seen] > 0
 }
 
-// text is e.g. "web-1 (11), web-2 (9)"; with the address servers saw where that
-// was asked for.
+// text is e.g. "web-1 ×11, web-2 ×9"; with whom the servers saw where that was
+// asked for.
 func (o observed) text(withSeen bool) string {
 	text := count(o.outcomes)
 	if withSeen && len(o.seen) > 0 {
-		seen := slices.SortedFunc(maps.Keys(o.seen), netip.Addr.Compare)
-		text += fmt.Sprintf(", sees %s", strings.Trim(fmt.Sprint(seen), "[]"))
+		text += see(len(o.outcomes), strings.Join(slices.Sorted(maps.Keys(o.seen)), " and "))
 	}
 	return text
 }
@@ -88,14 +95,14 @@ func count(of map[string]int) string {
 	return strings.Join(words, ", ")
 }
 
-// send sends the connections.
-func (c check) send(ctx context.Context) observed {
-	o := observed{map[string]int{}, map[netip.Addr]int{}}
+// send sends the connections of a check.
+func (s *stage) send(ctx context.Context, c check) observed {
+	o := observed{map[string]int{}, map[string]int{}}
 	for range max(1, c.times) {
 		reply, err := c.from.Dial(ctx, c.proto, c.to, testenv.DialOptions{Source: netip.AddrPortFrom(c.source, 0)})
 		o.outcomes[testenv.Outcome(reply, err)]++
 		if err == nil {
-			o.seen[reply.Peer.Addr()]++
+			o.seen[s.nameOf(reply.Peer.Addr())]++
 		}
 	}
 	return o
@@ -107,7 +114,7 @@ func (s *stage) run(ctx context.Context, checks ...check) {
 	results := make([]observed, len(checks))
 	var all sync.WaitGroup
 	for i, c := range checks {
-		all.Go(func() { results[i] = c.send(ctx) })
+		all.Go(func() { results[i] = s.send(ctx, c) })
 	}
 	all.Wait()
 	t := newTable("what", "from", "to", "expected", "got")
@@ -117,7 +124,7 @@ func (s *stage) run(ctx context.Context, checks ...check) {
 			from += " " + c.source.String()
 		}
 		t.add(c.want.holds(results[i]), c.what, from, c.to.String()+"/"+c.proto,
-			c.want.String(), results[i].text(c.want.seen.IsValid()))
+			c.want.String(), results[i].text(c.want.seen != ""))
 	}
 	s.print(t)
 }

@@ -63,14 +63,14 @@ func at(addr string, port uint16) netip.AddrPort {
 
 func answer(servers ...string) expectation { return expectation{servers: servers} }
 
-func (e expectation) seeing(client netip.Addr) expectation {
-	e.seen = client
+func (e expectation) seeing(host string) expectation {
+	e.seen = host
 	return e
 }
 
 func (s *stage) before(ctx context.Context) error {
 	s.say("1. Without kube-proxier the address of a Service leads nowhere.\n")
-	s.run(ctx, check{what: "ClusterIP", from: s.pods["shopper"], proto: "tcp", to: at(web4, 80), want: answer("timed out")})
+	s.run(ctx, check{what: "web, ClusterIP", from: s.pods["shopper"], proto: "tcp", to: at(web4, 80), want: answer("timed out")})
 
 	s.say("2. kube-proxier starts on both nodes, on a folder of manifests instead of an API server:\n")
 	start := time.Now()
@@ -88,7 +88,7 @@ func (s *stage) before(ctx context.Context) error {
 	}
 	s.say("  node1# kube-proxier --manifests=%s %s %s\n", s.manifests, flags("node1")[0], flags("node1")[1])
 	s.say("  Both nodes serve, over IPv4 and IPv6, %d ms after the start.\n", time.Since(start).Milliseconds())
-	return nil
+	return s.settle(ctx)
 }
 
 func (s *stage) inside(ctx context.Context) error {
@@ -98,17 +98,17 @@ func (s *stage) inside(ctx context.Context) error {
 	both := answer("web-1", "web-2")
 	sticky := expectation{servers: both.servers, sticky: true}
 	s.run(ctx,
-		check{what: "ClusterIP", from: shopper, proto: "tcp", to: at(web4, 80), times: enough, want: both.seeing(shopper.Addr4())},
-		check{what: "ClusterIP", from: shopper, proto: "tcp", to: at(web6, 80), times: enough, want: both.seeing(shopper.Addr6())},
-		check{what: "from a node", from: node1, proto: "tcp", to: at(web4, 80), times: enough, want: both},
-		check{what: "an endpoint itself", from: web1, proto: "tcp", to: at(web4, 80), times: enough, want: both},
-		check{what: "UDP", from: shopper, proto: "udp", to: at(dns4, 53), want: answer("web-2")},
-		check{what: "UDP", from: shopper, proto: "udp", to: at(dns6, 53), want: answer("web-2")},
-		check{what: "no endpoints", from: shopper, proto: "tcp", to: at(closed4, 80), want: answer("refused")},
-		check{what: "no endpoints", from: shopper, proto: "tcp", to: at(closed6, 80), want: answer("refused")},
-		check{what: "no endpoints, UDP", from: shopper, proto: "udp", to: at(closed4, 53), want: answer("refused")},
-		check{what: "affinity", from: shopper, proto: "tcp", to: at(cart4, 80), times: enough, want: sticky},
-		check{what: "affinity", from: shopper, proto: "tcp", to: at(cart6, 80), times: enough, want: sticky},
+		check{what: "web, ClusterIP", from: shopper, proto: "tcp", to: at(web4, 80), times: enough, want: both.seeing("shopper")},
+		check{what: "web, ClusterIP", from: shopper, proto: "tcp", to: at(web6, 80), times: enough, want: both.seeing("shopper")},
+		check{what: "web, from a node", from: node1, proto: "tcp", to: at(web4, 80), times: enough, want: both},
+		check{what: "web, from an endpoint", from: web1, proto: "tcp", to: at(web4, 80), times: enough, want: both},
+		check{what: "dns, ClusterIP", from: shopper, proto: "udp", to: at(dns4, 53), want: answer("web-2")},
+		check{what: "dns, ClusterIP", from: shopper, proto: "udp", to: at(dns6, 53), want: answer("web-2")},
+		check{what: "closed, no endpoints", from: shopper, proto: "tcp", to: at(closed4, 80), want: answer("refused")},
+		check{what: "closed, no endpoints", from: shopper, proto: "tcp", to: at(closed6, 80), want: answer("refused")},
+		check{what: "closed, over UDP", from: shopper, proto: "udp", to: at(closed4, 53), want: answer("refused")},
+		check{what: "cart, affinity", from: shopper, proto: "tcp", to: at(cart4, 80), times: enough, want: sticky},
+		check{what: "cart, affinity", from: shopper, proto: "tcp", to: at(cart6, 80), times: enough, want: sticky},
 	)
 	return nil
 }
@@ -122,16 +122,16 @@ func (s *stage) outside(ctx context.Context) error {
 	far4, far6 := testenv.ClientFar4(), testenv.ClientFar6()
 	both := answer("web-1", "web-2")
 	s.run(ctx,
-		check{what: "NodePort", from: client, proto: "tcp", to: netip.AddrPortFrom(node1.Addr4(), webNodePort), times: enough, want: both.seeing(node1.Addr4())},
-		check{what: "NodePort", from: client, proto: "tcp", to: netip.AddrPortFrom(node1.Addr6(), webNodePort), times: enough, want: both.seeing(node1.Addr6())},
-		check{what: "NodePort, UDP", from: client, proto: "udp", to: netip.AddrPortFrom(node1.Addr4(), dnsNodePort), want: answer("web-2")},
-		check{what: "load balancer", from: client, source: far4, proto: "tcp", to: at(balancer4, 80), times: enough, want: both},
-		check{what: "load balancer", from: client, source: far6, proto: "tcp", to: at(balancer6, 80), times: enough, want: both},
-		check{what: "not in the ranges", from: client, source: client.Addr4(), proto: "tcp", to: at(balancer4, 80), want: answer("timed out")},
-		check{what: "not in the ranges", from: client, source: client.Addr6(), proto: "tcp", to: at(balancer6, 80), want: answer("timed out")},
-		check{what: "policy Local", from: client, source: far4, proto: "tcp", to: netip.AddrPortFrom(node1.Addr4(), statsNodePort), times: enough, want: answer("web-1").seeing(far4)},
-		check{what: "policy Local", from: client, source: far6, proto: "tcp", to: netip.AddrPortFrom(node2.Addr6(), statsNodePort), times: enough, want: answer("web-2").seeing(far6)},
-		check{what: "Local, from a pod", from: s.pods["shopper"], proto: "tcp", to: at(stats4, 80), times: enough, want: both},
+		check{what: "web, NodePort", from: client, proto: "tcp", to: netip.AddrPortFrom(node1.Addr4(), webNodePort), times: enough, want: both.seeing("node1")},
+		check{what: "web, NodePort", from: client, proto: "tcp", to: netip.AddrPortFrom(node1.Addr6(), webNodePort), times: enough, want: both.seeing("node1")},
+		check{what: "dns, NodePort", from: client, proto: "udp", to: netip.AddrPortFrom(node1.Addr4(), dnsNodePort), want: answer("web-2")},
+		check{what: "web, load balancer", from: client, source: far4, proto: "tcp", to: at(balancer4, 80), times: enough, want: both},
+		check{what: "web, load balancer", from: client, source: far6, proto: "tcp", to: at(balancer6, 80), times: enough, want: both},
+		check{what: "web, not in ranges", from: client, source: client.Addr4(), proto: "tcp", to: at(balancer4, 80), want: answer("timed out")},
+		check{what: "web, not in ranges", from: client, source: client.Addr6(), proto: "tcp", to: at(balancer6, 80), want: answer("timed out")},
+		check{what: "stats, policy Local", from: client, source: far4, proto: "tcp", to: netip.AddrPortFrom(node1.Addr4(), statsNodePort), times: enough, want: answer("web-1").seeing("client")},
+		check{what: "stats, policy Local", from: client, source: far6, proto: "tcp", to: netip.AddrPortFrom(node2.Addr6(), statsNodePort), times: enough, want: answer("web-2").seeing("client")},
+		check{what: "stats, from a pod", from: s.pods["shopper"], proto: "tcp", to: at(stats4, 80), times: enough, want: both},
 	)
 	return nil
 }
@@ -145,22 +145,38 @@ func (s *stage) rules(ctx context.Context) error {
 		return err
 	}
 	s.say("  $ kube-proxier render --manifests=... --service=shop/web --family=ipv4 --output=tree\n%s", indent(tree))
-	return s.agree(ctx, "the kernel has these rules, and no others of kube-proxier's")
+	s.agree(ctx)
+	return nil
 }
 
-// agree has kube-proxier compare each node's kernel with the manifests.
-func (s *stage) agree(ctx context.Context, what string) error {
+// settle waits until both nodes serve everything.
+func (s *stage) settle(ctx context.Context) error {
+	for _, name := range []string{"node1", "node2"} {
+		err := retry(ctx, func(ctx context.Context) error { return s.diff(ctx, name) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// diff has kube-proxier compare a node's kernel with the manifests.
+func (s *stage) diff(ctx context.Context, node string) error {
+	_, err := s.command(ctx, s.cluster.Node(node), append(flags(node), "diff", "--manifests="+s.manifests)...)
+	return err
+}
+
+// agree shows that each node's kernel has what the manifests ask for.
+func (s *stage) agree(ctx context.Context) {
 	t := newTable("what", "command", "expected", "got")
 	for _, name := range []string{"node1", "node2"} {
-		_, err := s.command(ctx, s.cluster.Node(name), append(flags(name), "diff", "--manifests="+s.manifests)...)
-		got := "no difference"
+		got, err := "no difference", s.diff(ctx, name)
 		if err != nil {
 			got = err.Error()
 		}
-		t.add(err == nil, what, "kube-proxier diff on "+name, "no difference", got)
+		t.add(err == nil, "the kernel has these rules and no more", "kube-proxier diff on "+name, "no difference", got)
 	}
 	s.print(t)
-	return nil
 }
 
 func (s *stage) move(ctx context.Context) error {
@@ -179,10 +195,10 @@ func (s *stage) move(ctx context.Context) error {
 	s.say("  The first connections to web-3, over IPv4 and IPv6: %d ms after the file was written.\n", time.Since(start).Milliseconds())
 	only := answer("web-3")
 	s.run(ctx,
-		check{what: "ClusterIP", from: shopper, proto: "tcp", to: at(web4, 80), times: enough, want: only},
-		check{what: "ClusterIP", from: shopper, proto: "tcp", to: at(web6, 80), times: enough, want: only},
-		check{what: "NodePort", from: s.cluster.Client(), proto: "tcp", to: netip.AddrPortFrom(s.cluster.Node("node1").Addr4(), webNodePort), times: enough, want: only},
-		check{what: "cart did not move", from: shopper, proto: "tcp", to: at(cart4, 80), times: enough, want: expectation{servers: []string{"web-1", "web-2"}, sticky: true}},
+		check{what: "web, ClusterIP", from: shopper, proto: "tcp", to: at(web4, 80), times: enough, want: only},
+		check{what: "web, ClusterIP", from: shopper, proto: "tcp", to: at(web6, 80), times: enough, want: only},
+		check{what: "web, NodePort", from: s.cluster.Client(), proto: "tcp", to: netip.AddrPortFrom(s.cluster.Node("node1").Addr4(), webNodePort), times: enough, want: only},
+		check{what: "cart has not moved", from: shopper, proto: "tcp", to: at(cart4, 80), times: enough, want: expectation{servers: []string{"web-1", "web-2"}, sticky: true}},
 	)
 	return nil
 }

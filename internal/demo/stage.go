@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/kube-proxier/kube-proxier/internal/testenv"
 )
@@ -86,6 +87,20 @@ func (s *stage) addPod(plan podPlan) error {
 		}
 	}
 	return nil
+}
+
+// nameOf is the name of the host that has the address, or else the address.
+func (s *stage) nameOf(addr netip.Addr) string {
+	hosts := []*testenv.Host{s.cluster.Client(), s.cluster.Node("node1").Host, s.cluster.Node("node2").Host}
+	for _, pod := range s.pods {
+		hosts = append(hosts, pod)
+	}
+	for _, h := range hosts {
+		if slices.Contains(h.Addrs(), addr) {
+			return h.Name
+		}
+	}
+	return addr.String()
 }
 
 // close ends what runs and removes the network.
