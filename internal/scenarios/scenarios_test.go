@@ -174,11 +174,16 @@ func checkIncremental(t *testing.T, s *Scenario, family proxier.Family) {
 	}
 }
 
-// TestCollection checks what makes the files a collection: each has a name, a
-// table of packets, and objects of its own.
+// TestCollection checks what makes the files a collection: there are enough of
+// them, and each has a name, a table of packets, and objects of its own.
 func TestCollection(t *testing.T) {
+	const enough = 120
+	paths := scenarioPaths(t)
+	if len(paths) < enough {
+		t.Errorf("there are %d scenarios, want at least %d", len(paths), enough)
+	}
 	byObjects := map[string]string{}
-	for _, path := range scenarioPaths(t) {
+	for _, path := range paths {
 		s, err := Load(path)
 		if err != nil {
 			t.Error(err)
