@@ -97,21 +97,30 @@ func (d *Dataplane) observe(ctx context.Context) (Observation, error) {
 	if have != nil {
 		return *have, nil
 	}
-	var kernel Ruleset
-	for _, table := range []string{NAT, Filter} {
-		text, err := d.kernel.Save(ctx, table)
-		if err != nil {
-			return Observation{}, fmt.Errorf("reading table %s: %w", table, err)
-		}
-		rs, err := ParseSave(text)
-		if err != nil {
-			return Observation{}, fmt.Errorf("reading table %s: %w", table, err)
-		}
-		kernel.Tables = append(kernel.Tables, rs.Table(table))
+	kernel, err := read(ctx, d.kernel, []string{NAT, Filter})
+	if err != nil {
+		return Observation{}, err
 	}
 	o := Observe(kernel)
 	d.remember(o, forgets)
 	return o, nil
+}
+
+// read reads tables.
+func read(ctx context.Context, k Kernel, tables []string) (Ruleset, error) {
+	var rs Ruleset
+	for _, table := range tables {
+		text, err := k.Save(ctx, table)
+		if err != nil {
+			return Ruleset{}, fmt.Errorf("reading table %s: %w", table, err)
+		}
+		saved, err := ParseSave(text)
+		if err != nil {
+			return Ruleset{}, fmt.Errorf("reading table %s: %w", table, err)
+		}
+		rs.Tables = append(rs.Tables, saved.Table(table))
+	}
+	return rs, nil
 }
 
 // remember takes o for what the kernel holds, unless Forget was called since

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -127,16 +128,17 @@ func variantOf(path string) (Variant, error) {
 
 // hinted reports whether the kubelet uses this variant (KEP-3178).
 func (t *Tool) hinted(ctx context.Context) bool {
-	if !t.inUse(Mangle) {
+	if !t.MayHold(Mangle) {
 		return false
 	}
 	text, err := t.Save(ctx, Mangle)
 	return err == nil && (strings.Contains(text, ":KUBE-IPTABLES-HINT ") || strings.Contains(text, ":KUBE-KUBELET-CANARY "))
 }
 
-// inUse reports whether the table may hold something. Merely looking at a
-// legacy table would create it.
-func (t *Tool) inUse(table string) bool {
+// MayHold reports whether the table may hold something. Merely looking at a
+// legacy table that does not exist would create it, and with it hooks that
+// every packet passes.
+func (t *Tool) MayHold(table string) bool {
 	if t.Variant == VariantNFT {
 		return true
 	}
@@ -145,7 +147,19 @@ func (t *Tool) inUse(table string) bool {
 		file = "/proc/net/ip6_tables_names"
 	}
 	names, err := os.ReadFile(file)
-	return err == nil && strings.Contains("\n"+string(names), "\n"+table+"\n")
+	return err == nil && slices.Contains(strings.Fields(string(names)), table)
+}
+
+// Observe reads what is ours in all tables, without creating any.
+func (t *Tool) Observe(ctx context.Context) (Observation, error) {
+	var tables []string
+	for _, table := range []string{NAT, Filter, Mangle} {
+		if t.MayHold(table) {
+			tables = append(tables, table)
+		}
+	}
+	kernel, err := read(ctx, t, tables)
+	return Observe(kernel), err
 }
 
 // mayRead says at once when a permission is missing.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -73,7 +71,7 @@ func cleanUp(cmd *cobra.Command, dryRun bool) error {
 // cleanUpTables removes what is ours from the tables of one variant, and looks
 // whether something is left.
 func cleanUpTables(ctx context.Context, out io.Writer, tool *iptables.Tool, dryRun bool) error {
-	have, err := observe(ctx, tool)
+	have, err := tool.Observe(ctx)
 	if err != nil {
 		return err
 	}
@@ -91,7 +89,7 @@ func cleanUpTables(ctx context.Context, out io.Writer, tool *iptables.Tool, dryR
 			return err
 		}
 	}
-	left, err := observe(ctx, tool)
+	left, err := tool.Observe(ctx)
 	if err != nil {
 		return err
 	}
@@ -99,25 +97,6 @@ func cleanUpTables(ctx context.Context, out io.Writer, tool *iptables.Tool, dryR
 		return fmt.Errorf("these chains of ours are left, because rules of others lead to them or somebody put them back: %s", strings.Join(names, ", "))
 	}
 	return nil
-}
-
-func observe(ctx context.Context, tool *iptables.Tool) (iptables.Observation, error) {
-	var kernel iptables.Ruleset
-	for _, table := range []string{iptables.NAT, iptables.Filter, iptables.Mangle} {
-		if !exists(tool, table) {
-			continue
-		}
-		text, err := tool.Save(ctx, table)
-		if err != nil {
-			return iptables.Observation{}, err
-		}
-		rules, err := iptables.ParseSave(text)
-		if err != nil {
-			return iptables.Observation{}, fmt.Errorf("table %s: %w", table, err)
-		}
-		kernel.Tables = append(kernel.Tables, rules.Table(table))
-	}
-	return iptables.Observe(kernel), nil
 }
 
 func chainNames(rules iptables.Ruleset) []string {
@@ -128,19 +107,4 @@ func chainNames(rules iptables.Ruleset) []string {
 		}
 	}
 	return names
-}
-
-// exists reports whether the table may hold something. Looking at a legacy
-// table that does not exist would create it, and with it hooks that every
-// packet passes.
-func exists(tool *iptables.Tool, table string) bool {
-	if tool.Variant != iptables.VariantLegacy {
-		return true
-	}
-	path := "/proc/net/ip_tables_names"
-	if tool.Family == proxier.IPv6 {
-		path = "/proc/net/ip6_tables_names"
-	}
-	names, err := os.ReadFile(path)
-	return err == nil && slices.Contains(strings.Fields(string(names)), table)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -87,7 +88,14 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	for _, err := range without {
 		logger.Info("One IP family is left out", "reason", err)
 	}
+	var recorder events.EventRecorder
+	if objects.client != nil && !d.dryRun {
+		if recorder, err = startEvents(ctx, objects.client); err != nil {
+			return err
+		}
+	}
 	store := proxier.NewStore()
+	reportLeftovers(ctx, tools)
 	group, running := errgroup.WithContext(ctx)
 	var printing sync.Mutex
 	for _, tool := range tools {
@@ -95,7 +103,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 			Store:      store,
 			Options:    c.Options(tool.Family),
 			Dataplanes: newDataplanes(running, tool, c),
-			Reporter:   &logReporter{logger: logger},
+			Reporter:   newReporter(logger, recorder, c.NodeName),
 			Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
 		}
 		if d.dryRun {
@@ -116,6 +124,16 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 		return nil
 	}
 	return err
+}
+
+// newReporter tells of one family's passes: in the log and, where there is a
+// recorder, in events.
+func newReporter(logger klog.Logger, recorder events.EventRecorder, node string) proxier.Reporter {
+	log := &logReporter{logger: logger}
+	if recorder == nil {
+		return log
+	}
+	return reporters{log, &eventReporter{recorder: recorder, node: node}}
 }
 
 // printPlan prints what would be sent to the kernel.

@@ -21,6 +21,8 @@ type objectSource struct {
 	run func(ctx context.Context, store *proxier.Store) error
 	// wait says what is being waited for while the store has not synced.
 	wait func(ctx context.Context) string
+	// client talks to the API server; nil where the objects come from files.
+	client kubernetes.Interface
 }
 
 // newSource is the manifests, where a path is given, else the API server.
@@ -31,7 +33,7 @@ func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource,
 		if name == source.Stdin {
 			name = "standard input"
 		}
-		return &objectSource{m.Run, func(context.Context) string { return name + " has not been read to its end" }}, nil
+		return &objectSource{run: m.Run, wait: func(context.Context) string { return name + " has not been read to its end" }}, nil
 	}
 	client, err := source.Connection{
 		Kubeconfig: c.Client.Kubeconfig, Master: c.Client.Master, QPS: c.Client.QPS, Burst: c.Client.Burst,
@@ -41,7 +43,7 @@ func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource,
 		return nil, fmt.Errorf("%w (--manifests needs no API server)", err)
 	}
 	api := &source.API{Client: client, NodeName: c.NodeName}
-	return &objectSource{api.Run, func(ctx context.Context) string { return whyNot(ctx, client) }}, nil
+	return &objectSource{run: api.Run, wait: func(ctx context.Context) string { return whyNot(ctx, client) }, client: client}, nil
 }
 
 // whyNot asks the API server for what every client may ask. client-go tries

@@ -3,7 +3,6 @@ package config
 import (
 	"maps"
 	"slices"
-	"strings"
 )
 
 const allowServiceExternalIPs = "AllowServiceExternalIPs"
@@ -53,8 +52,8 @@ func (v *validator) featureGates(written map[string]bool, c *Config) {
 		g, ok := known[name]
 		switch {
 		case !ok:
-			v.invalidAt(field, on, "is no feature gate of the proxy: must be one of "+
-				strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			// Clusters set the gates of other components here, too.
+			v.warnings = append(v.warnings, Warning{field, "has no effect: it is no feature gate of the proxy"})
 		case g.locked && !on:
 			v.invalidAt(field, on, "is always on and cannot be turned off: must be true")
 		case g.without != "":

@@ -39,7 +39,6 @@ func TestInvalidValues(t *testing.T) {
 		{"nodePortAddresses bare IP", "nodePortAddresses: [192.0.2.1]", `nodePortAddresses: "192.0.2.1": must be CIDRs`},
 		{"nodePortAddresses mixed", "nodePortAddresses: [primary, 192.0.2.0/24]", `nodePortAddresses: "primary,192.0.2.0/24": primary must stand alone`},
 		{"nodePortAddresses twice primary", "nodePortAddresses: [primary, primary]", `primary must stand alone`},
-		{"unknown gate", "featureGates: {Magic: true}", `featureGates.Magic: "true": is no feature gate of the proxy: must be one of AllAlpha, `},
 		{"locked gate", "featureGates: {NFTablesProxyMode: false}", `featureGates.NFTablesProxyMode: "false": is always on`},
 		{"log format", "logging: {format: xml}", `logging.format: "xml": must be text or json`},
 		{"vmodule with json", "logging: {format: json, vmodule: [{filePattern: a, verbosity: 1}]}", `logging.vmodule: "a=1": works with logging.format text only`},
@@ -84,6 +83,7 @@ func TestWarnings(t *testing.T) {
 	tests := []struct{ name, file, warning string }{
 		{"without effect", "ipvs: {scheduler: lc}", "ipvs.scheduler: is for another mode than iptables, the only one so far"},
 		{"unused for the mode", "{detectLocalMode: NodeCIDR, clusterCIDR: 10.0.0.0/8}", "clusterCIDR: has no effect with detectLocalMode NodeCIDR"},
+		{"a gate of another component", "featureGates: {Magic: true}", "featureGates.Magic: has no effect: it is no feature gate of the proxy"},
 		{"a gate without effect", "featureGates: {ComponentFlagz: true}", "featureGates.ComponentFlagz: has no effect: what is served does not depend on it"},
 	}
 	for _, test := range tests {

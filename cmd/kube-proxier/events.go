@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// eventSource is who the events come from.
+const eventSource = "kube-proxier"
+
+// startEvents returns a recorder whose events go to the API server until ctx
+// ends.
+func startEvents(ctx context.Context, client kubernetes.Interface) (events.EventRecorder, error) {
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
+		return nil, fmt.Errorf("events: %w", err)
+	}
+	return broadcaster.NewRecorder(scheme.Scheme, eventSource), nil
+}
+
+// An eventReporter tells the owner of a Service, on the Service itself, that
+// the kernel of a node refuses its rules. It is used by one goroutine.
+type eventReporter struct {
+	recorder events.EventRecorder
+	node     string
+	told     map[string]map[*proxier.Target]bool // by dataplane
+}
+
+// Synced records an event for each refusal that is new.
+func (e *eventReporter) Synced(r proxier.Report) {
+	if r.Err != nil {
+		return
+	}
+	told := make(map[*proxier.Target]bool, len(r.Refused))
+	for _, refusal := range r.Refused {
+		t := refusal.Target
+		told[t] = true
+		if e.told[r.Dataplane][t] {
+			continue
+		}
+		service := serviceOf(r.State, t)
+		if service == nil {
+			continue
+		}
+		reference := &corev1.ObjectReference{
+			APIVersion: "v1", Kind: "Service", Namespace: service.Namespace, Name: service.Name, UID: service.UID,
+		}
+		e.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "RulesRefused", "Program",
+			"%s %s is not served over %s by node %s: %.500v", t.Name, t.Name.Protocol, r.Family, e.node, refusal.Err)
+	}
+	if e.told == nil {
+		e.told = map[string]map[*proxier.Target]bool{}
+	}
+	e.told[r.Dataplane] = told
+}
+
+func serviceOf(state *proxier.State, t *proxier.Target) *corev1.Service {
+	for _, s := range state.Services {
+		if s.Objects.Name == t.Name.NamespacedName {
+			return s.Objects.Service
+		}
+	}
+	return nil
+}
+
+// reporters tell several of each pass.
+type reporters []proxier.Reporter
+
+// Synced tells each.
+func (rs reporters) Synced(r proxier.Report) {
+	for _, reporter := range rs {
+		reporter.Synced(r)
+	}
+}

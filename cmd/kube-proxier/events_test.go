@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"k8s.io/client-go/tools/events"
+
+	"github.com/kube-proxier/kube-proxier/internal/clustergen"
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+func TestARefusalIsAnEventOnce(t *testing.T) {
+	recorder := events.NewFakeRecorder(10)
+	e := eventReporter{recorder: recorder, node: "node1"}
+	store := clustergen.Uniform(3, 1)
+	state := proxier.Build(nil, store.Snapshot(), clustergen.Options(proxier.IPv4))
+	target := state.Services[1].Targets[0]
+	report := proxier.Report{
+		Family: proxier.IPv4, Dataplane: "iptables", State: state,
+		Refused: []proxier.Refusal{{Target: target, Err: errors.New("no such match")}},
+	}
+	next := func() string {
+		select {
+		case event := <-recorder.Events:
+			return event
+		default:
+			return ""
+		}
+	}
+	e.Synced(report)
+	got := next()
+	for _, part := range []string{"Warning", "RulesRefused", target.Name.String(), "IPv4", "node1", "no such match"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("event %q does not hold %q", got, part)
+		}
+	}
+	e.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "another", State: state})
+	e.Synced(report)
+	if got := next(); got != "" {
+		t.Errorf("the same refusal is told again: %q", got)
+	}
+	e.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state})
+	e.Synced(report)
+	if next() == "" {
+		t.Error("a refusal that had ended and came back is not told")
+	}
+}
