@@ -57,10 +57,13 @@ func TestScenarios(t *testing.T) {
 func checkFamily(t *testing.T, s *Scenario, family proxier.Family) {
 	fallback := iptables.AllFeatures()
 	fallback.BPF = false // a hairpin rule for each endpoint
-	for name, features := range map[string]iptables.Features{"": iptables.AllFeatures(), "without xt_bpf: ": fallback} {
-		rules := s.IPTables(family, features)
-		checkPackets(t, name, s, family, rules)
-		checkParse(t, name, rules)
+	for _, kernel := range []struct {
+		name     string
+		features iptables.Features
+	}{{"", iptables.AllFeatures()}, {"without xt_bpf: ", fallback}} {
+		rules := s.IPTables(family, kernel.features)
+		checkPackets(t, kernel.name, s, family, rules)
+		checkParse(t, kernel.name, rules)
 	}
 	checkShuffled(t, s, family)
 	checkIncremental(t, s, family)
