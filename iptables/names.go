@@ -45,12 +45,16 @@ const maxName = 28
 var owned = map[string]struct{ names, prefixes []string }{ //nolint:gochecknoglobals // a constant table
 	NAT: {
 		names: []string{chainServices, chainNodePorts, chainPostrouting, chainMarkMasq, chainHairpin, "KUBE-PROXY-CANARY"},
-		prefixes: []string{prefixService, prefixLocal, prefixExternal, prefixSources, prefixEndpoint,
-			prefixAddressTree, prefixPortTree, prefixHairpinTree},
+		prefixes: []string{
+			prefixService, prefixLocal, prefixExternal, prefixSources, prefixEndpoint,
+			prefixAddressTree, prefixPortTree, prefixHairpinTree,
+		},
 	},
 	Filter: {
-		names: []string{chainServices, chainExternal, chainNodePorts, chainForward, chainFirewall,
-			chainRejectPorts, "KUBE-PROXY-CANARY"},
+		names: []string{
+			chainServices, chainExternal, chainNodePorts, chainForward, chainFirewall,
+			chainRejectPorts, "KUBE-PROXY-CANARY",
+		},
 		prefixes: []string{prefixAddressTree, prefixPortTree, prefixHealthTree},
 	},
 	Mangle: {names: []string{"KUBE-PROXY-CANARY"}},

@@ -212,7 +212,7 @@ func (t *Tool) run(ctx context.Context, suffix string, args ...string) *exec.Cmd
 
 // The tools say "line 4: RULE_APPEND failed", "Error occurred at line: 4" or
 // "line 4 failed".
-var lineNumber = regexp.MustCompile(`\bline:? (\d+)`) //nolint:gochecknoglobals // compiled once
+var lineNumber = regexp.MustCompile(`\bline:? (\d+)`)
 
 func restore(cmd *exec.Cmd, input string) error {
 	var output bytes.Buffer

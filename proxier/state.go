@@ -40,8 +40,10 @@ func (o Options) equal(p Options) bool {
 
 // comparable are the fields == can compare.
 func (o Options) comparable() any {
-	return [...]any{o.Family, o.NodeName, o.BindAddress, o.LocalPodsMode, o.PodInterface,
-		o.MasqueradeAll, o.NodePortPrimary, o.LocalhostNodePorts, o.ExternalIPs}
+	return [...]any{
+		o.Family, o.NodeName, o.BindAddress, o.LocalPodsMode, o.PodInterface,
+		o.MasqueradeAll, o.NodePortPrimary, o.LocalhostNodePorts, o.ExternalIPs,
+	}
 }
 
 // A State is what this node should serve over one family: a sorted, immutable

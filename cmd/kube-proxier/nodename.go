@@ -49,7 +49,7 @@ func nameNode(m *source.Manifests) error {
 }
 
 // hasNode tells at little cost whether parsing can find a Node.
-var hasNode = regexp.MustCompile(`kind"?'?\s*:\s*["']?Node(List)?["']?([\s,}]|$)`) //nolint:gochecknoglobals // compiled once
+var hasNode = regexp.MustCompile(`kind"?'?\s*:\s*["']?Node(List)?["']?([\s,}]|$)`)
 
 // object is as much of an object, or of a list of objects, as is needed.
 type object struct {

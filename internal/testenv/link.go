@@ -84,7 +84,7 @@ func (h *Host) awaitLocal(link netlink.Link, a *netlink.Addr) error {
 		case time.Now().After(deadline):
 			return fmt.Errorf("%s: address %s on %s is not in use after %s", h.Name, a.IPNet, link.Attrs().Name, addressDeadline)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) //nolint:forbidigo // between two polls, until the deadline
 	}
 }
 

@@ -160,7 +160,7 @@ func (k *Kernel) restore(input string, refuse func(chain, rule string) bool) err
 	return nil
 }
 
-var errRefused = errors.New("Invalid argument")
+var errRefused = errors.New("Invalid argument") //nolint:staticcheck // the kernel's own words, EINVAL
 
 func (t table) clone() table {
 	c := table{}

@@ -99,7 +99,8 @@ func TestLinkErrors(t *testing.T) {
 		"circle: A -> B -> A": {"filter FORWARD -j A", "filter A -j B", "filter B -g A"},
 		"circle: A -> A":      {"filter A -j A"},
 		"chain D: rule 1, \"-p tcp -j DNAT --to-destination 10.0.0.1:80\": target DNAT is not valid in table nat at hook POSTROUTING": {
-			"nat PREROUTING -j D", "nat POSTROUTING -j C", "nat C -j D", "nat D -p tcp -j DNAT --to-destination 10.0.0.1:80"},
+			"nat PREROUTING -j D", "nat POSTROUTING -j C", "nat C -j D", "nat D -p tcp -j DNAT --to-destination 10.0.0.1:80",
+		},
 	} {
 		if _, err := parseLines(testHost, lines...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, have %v", want, err)

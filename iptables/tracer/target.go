@@ -45,8 +45,10 @@ var targetOptions = map[string]map[string]bool{
 	"MASQUERADE": {"--to-ports": true, "--random": false, "--random-fully": false},
 	"DNAT":       {"--to-destination": true, "--random": false, "--persistent": false},
 	"SNAT":       {"--to-source": true, "--random": false, "--random-fully": false, "--persistent": false},
-	"LOG": {"--log-prefix": true, "--log-level": true, "--log-tcp-sequence": false, "--log-tcp-options": false,
-		"--log-ip-options": false, "--log-uid": false, "--log-macdecode": false},
+	"LOG": {
+		"--log-prefix": true, "--log-level": true, "--log-tcp-sequence": false, "--log-tcp-options": false,
+		"--log-ip-options": false, "--log-uid": false, "--log-macdecode": false,
+	},
 	"TCPMSS": {"--set-mss": true, "--clamp-mss-to-pmtu": false},
 }
 

@@ -246,7 +246,8 @@ func TestChains(t *testing.T) {
 		{"goto does not", []string{"filter FORWARD -g A", "filter FORWARD -j DROP", "filter A"}, "accept"},
 		{"goto comes back to the caller's caller", []string{
 			"filter FORWARD -j A", "filter FORWARD -j REJECT --reject-with icmp-port-unreachable",
-			"filter A -g B", "filter A -j DROP", "filter B -j RETURN"}, "reject"},
+			"filter A -g B", "filter A -j DROP", "filter B -j RETURN",
+		}, "reject"},
 		{"no target counts only", []string{"filter FORWARD -p tcp", "filter FORWARD -j DROP"}, "drop"},
 		{"log goes on", []string{`filter FORWARD -j LOG --log-prefix "a b" --log-level 4`, "filter FORWARD -j DROP"}, "drop"},
 		{"first DNAT wins", []string{"nat PREROUTING -p tcp -j DNAT --to-destination 10.0.0.1:1", "nat PREROUTING -p tcp -j DNAT --to-destination 10.0.0.2:2"}, "accept, to 10.0.0.1:1"},

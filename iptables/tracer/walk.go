@@ -109,7 +109,7 @@ func (w *walk) matches(f *flow, r *rule) bool {
 	same := true            // f and those are still alike but for the probability
 	for i := range r.tests {
 		t := &r.tests[i]
-		hit := true
+		var hit bool
 		switch {
 		case t.cond != nil:
 			hit = t.cond(f)

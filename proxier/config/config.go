@@ -4,9 +4,10 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/kube-proxier/kube-proxier/proxier"
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
 // ModeIPTables is the mode that programs iptables.

@@ -1,13 +1,13 @@
 package config
 
 import (
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"net/netip"
 
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
 	"sigs.k8s.io/yaml"
@@ -15,7 +15,7 @@ import (
 
 // samples holds, for every field of KubeProxyConfiguration, a value that is
 // not the default, as YAML.
-var samples = map[string]string{ //nolint:gochecknoglobals // a table
+var samples = map[string]string{
 	"featureGates":                        "{AllowServiceExternalIPs: false}",
 	"clientConnection.kubeconfig":         "/etc/kubeconfig",
 	"clientConnection.acceptContentTypes": "application/json",
@@ -95,7 +95,7 @@ func fileWith(path, value string) string {
 	return b.String()
 }
 
-var compareConfigs = cmp.Options{ //nolint:gochecknoglobals // a constant
+var compareConfigs = cmp.Options{
 	cmpopts.IgnoreUnexported(Config{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }

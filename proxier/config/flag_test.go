@@ -25,7 +25,7 @@ func parse(t *testing.T, args ...string) *Flags {
 }
 
 // flagSamples holds a value for every flag that sets a field.
-var flagSamples = map[string]string{ //nolint:gochecknoglobals // a table
+var flagSamples = map[string]string{
 	"vmodule": "api=7", "feature-gates": "AllowServiceExternalIPs=false",
 	"ipvs-exclude-cidrs": "192.0.2.0/24", "nodeport-addresses": "192.0.2.0/24",
 }

@@ -5,8 +5,9 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/kube-proxier/kube-proxier/proxier"
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
 // localPods reads how this node's pods are told from other clients.

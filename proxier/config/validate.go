@@ -6,9 +6,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kube-proxier/kube-proxier/proxier"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
 // validator reads a defaulted KubeProxyConfiguration into a Config and gathers

@@ -168,7 +168,7 @@ func TestAPIAsksOnlyForWhatAProxyServes(t *testing.T) {
 		get := restrictions(client)
 		ctx, cancel := context.WithCancel(quietly(t))
 		defer cancel()
-		go (&API{Client: client, NodeName: "here"}).Run(ctx, proxier.NewStore())
+		go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, proxier.NewStore()) }() // ends with the context
 		synctest.Wait()
 		if d := cmp.Diff(want, get()); d != "" {
 			t.Errorf("selectors (-want +got):\n%s", d)
@@ -199,10 +199,10 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 				wake := store.Watch()
 				ctx, cancel := context.WithCancel(quietly(t))
 				begin := time.Now()
-				go (&API{Client: client, NodeName: test.nodeName}).Run(ctx, store)
+				go func() { _ = (&API{Client: client, NodeName: test.nodeName}).Run(ctx, store) }() // ends with the context
 				if test.appears > 0 {
 					time.AfterFunc(test.appears, func() {
-						client.CoreV1().Nodes().Create(ctx, apiNode("here"), metav1.CreateOptions{})
+						_, _ = client.CoreV1().Nodes().Create(ctx, apiNode("here"), metav1.CreateOptions{})
 					})
 				}
 				<-wake
@@ -245,7 +245,7 @@ func TestAPIDoesNotSyncBeforeEverythingIsListed(t *testing.T) {
 				})
 				store := proxier.NewStore()
 				ctx, cancel := context.WithCancel(quietly(t))
-				go (&API{Client: client, NodeName: "here"}).Run(ctx, store)
+				go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, store) }() // ends with the context
 				timer := time.NewTimer(10 * time.Minute)
 				<-timer.C
 				if store.Synced() {
@@ -290,7 +290,7 @@ func TestAPIKeepsObjectsWhileTheServerIsAwayAndCatchesUp(t *testing.T) {
 		store := proxier.NewStore()
 		wake := store.Watch()
 		ctx, cancel := context.WithCancel(quietly(t))
-		go (&API{Client: client, NodeName: "here"}).Run(ctx, store)
+		go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, store) }() // ends with the context
 		<-wake
 		synctest.Wait()
 
@@ -346,7 +346,7 @@ func TestAPIWithoutServiceCIDRs(t *testing.T) {
 				store := proxier.NewStore()
 				wake := store.Watch()
 				ctx, cancel := context.WithCancel(quietly(t))
-				go (&API{Client: client, NodeName: "here"}).Run(ctx, store)
+				go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, store) }() // ends with the context
 				<-wake
 				timer := time.NewTimer(10 * time.Minute)
 				<-timer.C

@@ -89,26 +89,25 @@ func jsonDocuments(file string, data []byte) (docs []document, errs []syntaxErro
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	at := place{file, 0, 1}
 	counted := 0
-	lineAt := func(offset int) int {
+	countTo := func(offset int) {
 		offset = min(max(offset, counted), len(data))
 		at.line += bytes.Count(data[counted:offset], []byte("\n"))
 		counted = offset
-		return at.line
 	}
 	for {
 		at.number++
 		start := int(decoder.InputOffset())
 		start += len(data[start:]) - len(bytes.TrimLeft(data[start:], " \t\r\n"))
-		lineAt(start)
+		countTo(start)
 		var raw json.RawMessage
 		switch err := decoder.Decode(&raw); {
 		case errors.Is(err, io.EOF):
 			return docs, nil
 		case err != nil:
 			if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
-				lineAt(int(syntax.Offset))
+				countTo(int(syntax.Offset))
 			} else {
-				lineAt(len(data))
+				countTo(len(data))
 			}
 			return docs, []syntaxError{{at, "is not JSON: " + err.Error()}}
 		}

@@ -151,7 +151,7 @@ func (l *listing) visit(name string, entry fs.DirEntry, err error, root bool) er
 		return nil // it has gone since its folder was read
 	case err != nil:
 		l.unread[name] = err
-		return nil
+		return nil //nolint:nilerr // the others are still read
 	case entry.IsDir() && !root && strings.HasPrefix(entry.Name(), "."):
 		return fs.SkipDir
 	case entry.IsDir():

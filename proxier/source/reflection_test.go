@@ -52,7 +52,7 @@ func TestReplaceRemovesOnlyWhatIsGone(t *testing.T) {
 // bulky is metadata as a server sends it; lean what is kept of it.
 func bulky(labels, annotations map[string]string) metav1.ObjectMeta {
 	m := lean(labels, annotations)
-	m.GenerateName, m.Generation, m.SelfLink = "x-", 3, "/x"
+	m.GenerateName, m.Generation, m.SelfLink = "x-", 3, "/x" //nolint:staticcheck // deprecated, but still sent
 	m.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "x"}}
 	m.OwnerReferences, m.Finalizers = []metav1.OwnerReference{{Name: "x"}}, []string{"x"}
 	m.Labels = map[string]string{"app": "x"}

@@ -155,10 +155,16 @@ func TestCheckSees(t *testing.T) {
 		{"endpoint too many", from + "10.0.0.1:80", both, "unexpected: 10.0.0.2:80"},
 		{"endpoint missing", from + "10.0.0.1:80 10.0.0.2:80 10.0.0.3:80", both, "missing: 10.0.0.3:80"},
 		{"other port", from + "10.0.0.1:80 10.0.0.2:81", both, "missing: 10.0.0.2:81; unexpected: 10.0.0.2:80"},
-		{"unequal chances", from + "10.0.0.1:80 10.0.0.2:80",
-			[]string{strings.Replace(half, "0.50", "0.51", 1) + toA, rest + toB}, "10.0.0.1:80 has a chance of 0.51"},
-		{"chances unequal by little", from + "10.0.0.1:80 10.0.0.2:80",
-			[]string{strings.Replace(half, "0.50000000", "0.50000100", 1) + toA, rest + toB}, "10.0.0.1:80 has a chance of 0.500001"},
+		{
+			"unequal chances", from + "10.0.0.1:80 10.0.0.2:80",
+			[]string{strings.Replace(half, "0.50", "0.51", 1) + toA, rest + toB},
+			"10.0.0.1:80 has a chance of 0.51",
+		},
+		{
+			"chances unequal by little", from + "10.0.0.1:80 10.0.0.2:80",
+			[]string{strings.Replace(half, "0.50000000", "0.50000100", 1) + toA, rest + toB},
+			"10.0.0.1:80 has a chance of 0.500001",
+		},
 		{"masq missing", from + "10.0.0.1:80 10.0.0.2:80 masq", both, "missing: 10.0.0.1:80=masq"},
 		{"masq unexpected", from + "10.0.0.1:80 10.0.0.2:80", append(both, masq), "unexpected: 10.0.0.1:80=masq"},
 		{"masq for one only", from + "10.0.0.1:80=masq 10.0.0.2:80", append(both, masq), "unexpected: 10.0.0.2:80=masq"},
@@ -169,8 +175,10 @@ func TestCheckSees(t *testing.T) {
 		{"not remembered", from + "10.0.0.1:80 10.0.0.2:80 recent", both, "the client is not remembered"},
 		{"remembered", from + "10.0.0.1:80 10.0.0.2:80", recent, "unexpected: on the way to 10.0.0.1:80 the client is remembered in A"},
 		{"memory not used", from + "10.0.0.1:80 10.0.0.2:80 recent", recent[2:], "a client remembered for 10.0.0.1:80 can get 10.0.0.2:80"},
-		{"memory not renewed", from + "10.0.0.1:80 10.0.0.2:80 recent",
-			append([]string{strings.Replace(recent[0], "update", "rcheck", 1)}, recent[1:]...), "a client remembered for 10.0.0.1:80 is not renewed"},
+		{
+			"memory not renewed", from + "10.0.0.1:80 10.0.0.2:80 recent",
+			append([]string{strings.Replace(recent[0], "update", "rcheck", 1)}, recent[1:]...), "a client remembered for 10.0.0.1:80 is not renewed",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
