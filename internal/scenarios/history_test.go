@@ -106,3 +106,45 @@ func change(store *proxier.Store, random *rand.Rand, s *Scenario) {
 		}
 	}
 }
+
+// TestChangedConfiguration serves the objects of one scenario with the
+// configurations and the nodes of others, one after the other: objects that
+// stay the same must not keep what was decided for another configuration, or
+// what was written for a kernel with other features.
+func TestChangedConfiguration(t *testing.T) {
+	all, err := LoadAll(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changed []*Scenario
+	for _, s := range all {
+		if s.section(sectionConfig) != "" || !cmp.Equal(s.Objects.Node, standardNode()) {
+			changed = append(changed, s)
+		}
+	}
+	random := rand.New(rand.NewPCG(7, 8))
+	for _, s := range all {
+		for _, family := range proxier.Families {
+			snapshot := s.Snapshot()
+			var state *proxier.State
+			var compiled *iptables.Compiled
+			for range 5 {
+				other := changed[random.IntN(len(changed))]
+				snapshot := &proxier.Snapshot{Services: snapshot.Services, Node: other.Objects.Node}
+				features := iptables.AllFeatures()
+				features.BPF = random.IntN(2) == 0
+				options := other.IPTablesOptions(features)
+				state = proxier.Build(state, snapshot, other.Config.Options(family))
+				compiled = iptables.Compile(compiled, state, options)
+				fresh := proxier.Build(nil, snapshot, other.Config.Options(family))
+				if diff := cmp.Diff(fresh.String(), state.String()); diff != "" {
+					t.Fatalf("%s, changed to the configuration of %s, has another State (- alone, + after):\n%s", s.Name, other.Name, diff)
+				}
+				want := iptables.Compile(nil, fresh, options).Ruleset.String()
+				if diff := cmp.Diff(want, compiled.Ruleset.String()); diff != "" {
+					t.Fatalf("%s, changed to the configuration of %s, has other rules (- alone, + after):\n%s", s.Name, other.Name, diff)
+				}
+			}
+		}
+	}
+}
