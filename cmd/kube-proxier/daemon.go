@@ -121,7 +121,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	err = group.Wait()
 	if ctx.Err() != nil {
 		logger.Info("Ending; the rules stay in force")
-		return nil
+		return nil //nolint:nilerr // what failed because it was told to end
 	}
 	return err
 }
