@@ -18,6 +18,8 @@ type kernel struct {
 	tool *iptables.Tool
 	// spoil, where not nil, changes what is sent to iptables-restore.
 	spoil func(input string) string
+	// withoutBPF pretends that the kernel has no xt_bpf.
+	withoutBPF bool
 
 	mu       sync.Mutex
 	saves    map[string]string // the last of each table
@@ -38,6 +40,16 @@ func newKernel(t *testing.T, host *testenv.Host, variant testenv.Variant, family
 		t.Fatal(err)
 	}
 	return k
+}
+
+// newKernels is newKernel for both families.
+func newKernels(t *testing.T, host *testenv.Host, variant testenv.Variant) map[proxier.Family]*kernel {
+	t.Helper()
+	kernels := map[proxier.Family]*kernel{}
+	for _, family := range proxier.Families {
+		kernels[family] = newKernel(t, host, variant, family)
+	}
+	return kernels
 }
 
 // Save implements iptables.Kernel.
@@ -73,8 +85,10 @@ func (k *kernel) sent() int {
 // config is the one a daemon would choose for these tools.
 func (k *kernel) config(t *testing.T, masqueradeBit int) iptables.Config {
 	t.Helper()
+	found := features(t, k.tool)
+	found.BPF = found.BPF && !k.withoutBPF
 	return iptables.Config{
-		Options:  iptables.Options{Features: features(t, k.tool), MasqueradeBit: masqueradeBit},
+		Options:  iptables.Options{Features: found, MasqueradeBit: masqueradeBit},
 		MaxNames: k.tool.MaxNames(),
 	}
 }

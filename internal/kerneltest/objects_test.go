@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kube-proxier/kube-proxier/internal/scenarios"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/source"
@@ -80,4 +81,17 @@ func stateOf(t *testing.T, objects *source.Objects, family proxier.Family) *prox
 		t.Error(p)
 	}
 	return state
+}
+
+// castOf is objects and a packet table that are no file.
+func castOf(t *testing.T, objects *source.Objects, table string) *cast {
+	t.Helper()
+	c, err := newCast(&scenarios.Scenario{Config: readConfig(t), Objects: objects, Packets: table})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for reason := range c.skipped {
+		t.Fatalf("the packet table has one that cannot be sent: %s", reason)
+	}
+	return c
 }

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/iptables"
@@ -94,10 +94,7 @@ func playAll(t *testing.T, variant testenv.Variant, g *group) {
 		targets = append(targets, c.targets()...)
 	}
 	s := newStage(t, g.places, targets)
-	kernels := map[proxier.Family]*kernel{}
-	for _, family := range proxier.Families {
-		kernels[family] = newKernel(t, s.node1.Host, variant, family)
-	}
+	kernels := newKernels(t, s.node1.Host, variant)
 	for _, c := range g.casts {
 		t.Run(c.Name, func(t *testing.T) {
 			p := play{stage: s, cast: c}
@@ -137,11 +134,7 @@ func (p *play) prepare(t *testing.T, kernels map[proxier.Family]*kernel) {
 	if err := flushConntrack(p.node1); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range p.cases {
-		for _, at := range serversOf(c) {
-			p.startServer(t, c.Packet.Protocol, at)
-		}
-	}
+	p.startServers(t)
 }
 
 // ownAddresses gives node1 those the scenario's Node has beyond the usual.
@@ -158,6 +151,14 @@ func (p *play) ownAddresses(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func (p *play) startServers(t *testing.T) {
+	for _, c := range p.cases {
+		for _, at := range serversOf(c) {
+			p.startServer(t, c.Packet.Protocol, at)
+		}
 	}
 }
 
@@ -288,17 +289,17 @@ type seen struct {
 	from netip.AddrPort
 }
 
-// dialed counts the connections of a test run, for the log.
-var dialed atomic.Int64
-
 func (p *play) dial(t *testing.T, c packets.Case) (seen, error) {
+	return p.dialWithin(t, c, testenv.DefaultTimeout)
+}
+
+func (p *play) dialWithin(t *testing.T, c packets.Case, timeout time.Duration) (seen, error) {
 	from := p.node1.Host
 	if c.From != packets.Node {
 		from = p.hosts[c.Packet.Src]
 	}
-	dialed.Add(1)
 	conn, err := from.Open(t.Context(), c.Packet.Protocol, netip.AddrPortFrom(c.Packet.Dst, c.Packet.DstPort),
-		testenv.DialOptions{Source: netip.AddrPortFrom(c.Packet.Src, 0)})
+		testenv.DialOptions{Source: netip.AddrPortFrom(c.Packet.Src, 0), Timeout: timeout})
 	if err != nil {
 		return seen{}, err
 	}
