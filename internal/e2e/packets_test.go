@@ -1,0 +1,75 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
+)
+
+// patience is how long something may take that takes a second at most, on a
+// machine that does several other things.
+const patience = 40 * time.Second
+
+// pollEvery is how often await asks.
+const pollEvery = 20 * time.Millisecond
+
+// await polls until missing returns "", and fails the test with what it
+// returned last.
+func (s *stage) await(what string, missing func() string) {
+	s.t.Helper()
+	tick, deadline := time.NewTicker(pollEvery), time.After(patience)
+	defer tick.Stop()
+	for {
+		last := missing()
+		if last == "" {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			s.t.Fatalf("%s: not within %s: %s", what, patience, last)
+		}
+	}
+}
+
+// expect waits until all probes have one outcome: the name of who answers, or
+// "refused", "timed out".
+func (s *stage) expect(what, outcome string, probes []testenv.Probe) {
+	s.t.Helper()
+	if len(probes) == 0 {
+		s.t.Fatalf("%s: no probes", what)
+	}
+	s.await(what, func() string {
+		var wrong []string
+		for i, result := range testenv.DialAll(s.t.Context(), probes) {
+			if have := result.Outcome(); have != outcome {
+				wrong = append(wrong, fmt.Sprintf("%s to %s %s: have %s, want %s", probes[i].From.Name, probes[i].Proto, probes[i].To, have, outcome))
+			}
+		}
+		return strings.Join(wrong, "\n\t")
+	})
+}
+
+// expectServers waits until connections go to all of these and to no other.
+func (s *stage) expectServers(what string, probe testenv.Probe, servers ...*testenv.Host) {
+	s.t.Helper()
+	want := map[string]bool{}
+	for _, host := range servers {
+		want[host.Name] = true
+	}
+	const dials = 20 // with two servers, one in 500,000 times all go to one
+	s.await(what, func() string {
+		have := map[string]bool{}
+		for _, result := range testenv.DialAll(s.t.Context(), slices.Repeat([]testenv.Probe{probe}, dials)) {
+			have[result.Outcome()] = true
+		}
+		if maps.Equal(have, want) {
+			return ""
+		}
+		return fmt.Sprintf("%s to %s: have %v, want %v", probe.From.Name, probe.To, slices.Sorted(maps.Keys(have)), slices.Sorted(maps.Keys(want)))
+	})
+}

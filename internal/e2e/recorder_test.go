@@ -1,0 +1,67 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A recorder keeps what is sent to iptables-restore and ip6tables-restore.
+type recorder struct {
+	t   *testing.T
+	dir string
+}
+
+// newRecorder puts itself before the restore programs of a variant's folder.
+func newRecorder(t *testing.T, dir string) *recorder {
+	t.Helper()
+	r := &recorder{t: t, dir: t.TempDir()}
+	for _, name := range []string{"iptables-restore", "ip6tables-restore"} {
+		path := filepath.Join(dir, name)
+		program, err := os.Readlink(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The name is final only when all is written.
+		script := fmt.Sprintf(`#!/bin/sh
+input=%[1]s/%[2]s.$$
+cat >"$input.part" && mv "$input.part" "$input" && exec %[3]s %[2]s "$@" <"$input"
+`, r.dir, name, program)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(script), 0o755); err != nil { //nolint:gosec // a program
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// drain returns what was sent since it was last called, without the trials
+// that are made in a network namespace of their own.
+func (r *recorder) drain() string {
+	r.t.Helper()
+	paths, err := filepath.Glob(filepath.Join(r.dir, "*-restore.*"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, path := range paths {
+		if strings.HasSuffix(path, ".part") {
+			continue
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if err := os.Remove(path); err != nil {
+			r.t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "KUBE-PROBE") {
+			all.Write(text)
+		}
+	}
+	return all.String()
+}
