@@ -3,6 +3,8 @@ package proxier_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,23 +13,47 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// A dataplane that remembers when it was asked, and fails on demand.
+// A dataplane that remembers when it was asked, and fails on demand. It is asked
+// by the Reconciler while the test looks at it.
 type recorder struct {
-	passes  []time.Duration // since the start
-	forgets int
-	start   time.Time
-	fail    error
-	empty   bool
+	start time.Time
+
+	mu     sync.Mutex
+	passes []time.Duration // since the start
+	forgot bool
+	fail   error
+	empty  bool
+}
+
+// answer has it answer so from now on.
+func (r *recorder) answer(fail error, empty bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail, r.empty = fail, empty
+}
+
+func (r *recorder) seen() (passes []time.Duration, forgot bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.passes), r.forgot
 }
 
 func (r *recorder) Name() string { return "recorder" }
-func (r *recorder) Forget()      { r.forgets++ }
-func (r *recorder) Plan(context.Context, *proxier.State) (proxier.Plan, error) {
-	r.passes = append(r.passes, time.Since(r.start))
-	return recorded{r}, r.fail
+
+func (r *recorder) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgot = true
 }
 
-type recorded struct{ *recorder }
+func (r *recorder) Plan(context.Context, *proxier.State) (proxier.Plan, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.passes = append(r.passes, time.Since(r.start))
+	return recorded{r.empty}, r.fail
+}
+
+type recorded struct{ empty bool }
 
 func (r recorded) Empty() bool              { return r.empty }
 func (r recorded) String() string           { return "" }
@@ -37,14 +63,28 @@ func (r recorded) Apply(context.Context) ([]proxier.Refusal, error) {
 	return nil, nil
 }
 
-type reports []proxier.Report
+// A reporter that keeps the last report.
+type reporter struct {
+	mu   sync.Mutex
+	last proxier.Report
+}
 
-func (r *reports) Synced(report proxier.Report) { *r = append(*r, report) }
+func (r *reporter) Synced(report proxier.Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = report
+}
 
-func run(t *testing.T, pacer proxier.Pacer, store *proxier.Store, test func(*recorder, *reports)) {
+func (r *reporter) seen() proxier.Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+func run(t *testing.T, pacer proxier.Pacer, store *proxier.Store, test func(*recorder, *reporter)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		d, seen := &recorder{start: time.Now(), empty: true}, &reports{}
+		d, seen := &recorder{start: time.Now(), empty: true}, &reporter{}
 		r := proxier.Reconciler{
 			Store: store, Options: clustergen.Options(proxier.IPv4),
 			Dataplanes: []proxier.Dataplane{d}, Reporter: seen, Pacer: pacer,
@@ -61,36 +101,43 @@ func run(t *testing.T, pacer proxier.Pacer, store *proxier.Store, test func(*rec
 	})
 }
 
+// pass lets time go by until nothing happens any more.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 var pacer = proxier.Pacer{MinInterval: time.Second, MaxBackoff: 30 * time.Second, Resync: time.Minute}
 
 func TestNoPassBeforeTheStoreHasSynced(t *testing.T) {
 	store := proxier.NewStore()
-	run(t, pacer, store, func(d *recorder, _ *reports) {
-		time.Sleep(time.Hour)
-		if len(d.passes) != 0 {
-			t.Errorf("%d passes over a store that has not synced", len(d.passes))
+	run(t, pacer, store, func(d *recorder, _ *reporter) {
+		pass(time.Hour)
+		if passes, _ := d.seen(); len(passes) != 0 {
+			t.Errorf("%d passes over a store that has not synced", len(passes))
 		}
 		store.SetSynced()
 		synctest.Wait()
-		if len(d.passes) != 1 {
-			t.Errorf("%d passes after it synced, want 1", len(d.passes))
+		if passes, _ := d.seen(); len(passes) != 1 {
+			t.Errorf("%d passes after it synced, want 1", len(passes))
 		}
 	})
 }
 
 func TestChangesAreGatheredForTheMinimalInterval(t *testing.T) {
 	store := clustergen.Uniform(3, 1)
-	run(t, pacer, store, func(d *recorder, _ *reports) {
+	run(t, pacer, store, func(d *recorder, _ *reporter) {
 		for n := range 25 {
 			store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, n+1))
-			time.Sleep(100 * time.Millisecond)
+			pass(100 * time.Millisecond)
 		}
-		time.Sleep(2 * time.Second)
-		if n := len(d.passes); n < 3 || n > 5 {
-			t.Errorf("%d passes for changes during 2.5 s, want one a second: %v", n, d.passes)
+		pass(2 * time.Second)
+		passes, _ := d.seen()
+		if n := len(passes); n < 3 || n > 5 {
+			t.Errorf("%d passes for changes during 2.5 s, want one a second: %v", n, passes)
 		}
-		for i := 1; i < len(d.passes); i++ {
-			if gap := d.passes[i] - d.passes[i-1]; gap < time.Second {
+		for i := 1; i < len(passes); i++ {
+			if gap := passes[i] - passes[i-1]; gap < time.Second {
 				t.Errorf("passes %d and %d are only %v apart", i-1, i, gap)
 			}
 		}
@@ -99,23 +146,25 @@ func TestChangesAreGatheredForTheMinimalInterval(t *testing.T) {
 
 func TestAFailedPassIsRepeatedEverMoreSlowly(t *testing.T) {
 	store := clustergen.Uniform(3, 1)
-	run(t, pacer, store, func(d *recorder, seen *reports) {
-		d.fail = errors.New("no iptables")
+	run(t, pacer, store, func(d *recorder, seen *reporter) {
+		d.answer(errors.New("no iptables"), true)
 		store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, 1))
-		time.Sleep(5 * time.Minute)
-		n := len(d.passes)
+		pass(5 * time.Minute)
+		passes, _ := d.seen()
+		n := len(passes)
 		if n < 10 || n > 40 {
 			t.Errorf("%d passes in 5 minutes of failure, want them to slow down to one in 15 to 30 s", n)
 		}
-		if last := (*seen)[len(*seen)-1]; last.Err == nil || last.Plan != nil {
+		if last := seen.seen(); last.Err == nil || last.Plan != nil {
 			t.Errorf("the report of a failed pass is %+v", last)
 		}
-		d.fail = nil
-		time.Sleep(31 * time.Second)
-		if len(d.passes) != n+1 {
-			t.Errorf("%d passes in 31 s after the failure ended, want 1", len(d.passes)-n)
+		d.answer(nil, true)
+		pass(31 * time.Second)
+		passes, forgot := d.seen()
+		if len(passes) != n+1 {
+			t.Errorf("%d passes in 31 s after the failure ended, want 1", len(passes)-n)
 		}
-		if d.forgets == 0 {
+		if !forgot {
 			t.Error("what the kernel holds was believed to be known after a failure")
 		}
 	})
@@ -123,17 +172,17 @@ func TestAFailedPassIsRepeatedEverMoreSlowly(t *testing.T) {
 
 func TestTheKernelIsComparedThoughNothingChanged(t *testing.T) {
 	store := clustergen.Uniform(3, 1)
-	run(t, pacer, store, func(d *recorder, seen *reports) {
-		time.Sleep(10*time.Minute + time.Second)
-		if n := len(d.passes); n < 10 || n > 12 {
-			t.Errorf("%d passes in 10 idle minutes, want one a minute", n)
+	run(t, pacer, store, func(d *recorder, seen *reporter) {
+		pass(10*time.Minute + time.Second)
+		if passes, _ := d.seen(); len(passes) < 10 || len(passes) > 12 {
+			t.Errorf("%d passes in 10 idle minutes, want one a minute", len(passes))
 		}
-		if (*seen)[len(*seen)-1].Drift {
+		if seen.seen().Drift {
 			t.Error("drift is reported although the plan was empty")
 		}
-		d.empty = false
-		time.Sleep(time.Minute)
-		if !(*seen)[len(*seen)-1].Drift {
+		d.answer(nil, false)
+		pass(time.Minute)
+		if !seen.seen().Drift {
 			t.Error("a plan that is not empty although nothing changed is not reported as drift")
 		}
 	})
