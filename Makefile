@@ -28,8 +28,9 @@ kube-apiserver: setup ## build the API server of the end-to-end tests (minutes, 
 test: kube-apiserver ## all tests; what needs root or a kernel feature skips, with CI=true it fails
 	$(GO) test -timeout 20m ./...
 
-race: setup ## the tests of everything that runs in parallel, with the race detector
-	$(GO) test -race -short -timeout 20m $(RACE)
+race: kube-apiserver ## all tests with the race detector
+	@tools/setup.sh race
+	$(GO) test -race -timeout 30m ./...
 
 e2e: kube-apiserver ## the tests against a real API server and a real kernel, each by name
 	$(GO) test -count=1 -v -timeout 20m $(E2E)

@@ -2,7 +2,7 @@
 # Installs the Debian packages that tests or the demo need, or says which programs
 # are missing where it cannot.
 #
-#   setup.sh test|demo
+#   setup.sh test|race|demo
 #
 # Missing programs are an error for the demo, and for tests when CI=true; tests
 # skip otherwise what needs them.
@@ -13,12 +13,16 @@ PATH=$PATH:/usr/sbin:/sbin
 programs='iptables:iptables xtables-nft-multi:iptables xtables-legacy-multi:iptables nsenter:util-linux'
 case ${1:-} in
 demo) needed=true ;;
+race) # its runtime is linked by cgo
+	needed=true
+	programs="$programs gcc:gcc gcc:libc6-dev"
+	;;
 test)
 	needed=${CI:-false}
 	programs="$programs conntrack:conntrack ipset:ipset etcd:etcd-server ip:iproute2 modprobe:kmod"
 	;;
 *)
-	echo 'usage: setup.sh test|demo' >&2
+	echo 'usage: setup.sh test|race|demo' >&2
 	exit 2
 	;;
 esac
