@@ -33,7 +33,7 @@ race: kube-apiserver ## all tests with the race detector
 	$(GO) test -race -timeout 30m ./...
 
 e2e: kube-apiserver ## the tests against a real API server and a real kernel, each by name
-	$(GO) test -count=1 -v -timeout 20m $(E2E)
+	$(GO) test -count=1 -v -timeout 20m ./internal/e2e ./internal/kerneltest
 
 golden: ## rewrite the golden sections of testdata/scenarios; read the diff
 	$(GO) test ./internal/scenarios -update
