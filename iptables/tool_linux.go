@@ -142,9 +142,11 @@ func (t *Tool) MayHold(table string) bool {
 	if t.Variant == VariantNFT {
 		return true
 	}
-	file := "/proc/net/ip_tables_names"
+	// The tool runs in the network namespace of this thread; /proc/net would be
+	// that of the process's first one.
+	file := "/proc/thread-self/net/ip_tables_names"
 	if t.Family == proxier.IPv6 {
-		file = "/proc/net/ip6_tables_names"
+		file = "/proc/thread-self/net/ip6_tables_names"
 	}
 	names, err := os.ReadFile(file)
 	return err == nil && slices.Contains(strings.Fields(string(names)), table)
