@@ -3,8 +3,8 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/netip"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -107,20 +107,29 @@ type backend struct {
 // setEndpoints writes the EndpointSlices of a Service, one for each family.
 func (s *stage) setEndpoints(service string, pods ...*testenv.Host) {
 	s.t.Helper()
-	var backends []backend
-	for _, pod := range pods {
-		backends = append(backends, backend{pod: pod})
-	}
-	s.setBackends(service, backends...)
+	s.setSlices(service, "first", backends(pods))
 }
 
 // setBackends is setEndpoints of endpoints that say more.
 func (s *stage) setBackends(service string, backends ...backend) {
 	s.t.Helper()
-	for _, slice := range []*discoveryv1.EndpointSlice{
-		s.slice(service, discoveryv1.AddressTypeIPv4, backends),
-		s.slice(service, discoveryv1.AddressTypeIPv6, backends),
-	} {
+	s.setSlices(service, "first", backends)
+}
+
+func backends(pods []*testenv.Host) []backend {
+	var all []backend
+	for _, pod := range pods {
+		all = append(all, backend{pod: pod})
+	}
+	return all
+}
+
+// setSlices writes one EndpointSlice for each family. A Service can have several
+// such pairs.
+func (s *stage) setSlices(service, pair string, backends []backend) {
+	s.t.Helper()
+	for _, family := range families {
+		slice := s.slice(service, pair, family, backends)
 		slices := shared.client.DiscoveryV1().EndpointSlices(s.namespace)
 		_, err := slices.Update(s.t.Context(), slice, metav1.UpdateOptions{})
 		if apierrors.IsNotFound(err) {
@@ -132,10 +141,26 @@ func (s *stage) setBackends(service string, backends ...backend) {
 	}
 }
 
-func (s *stage) slice(service string, family discoveryv1.AddressType, backends []backend) *discoveryv1.EndpointSlice {
+// deleteSlices deletes a pair of EndpointSlices.
+func (s *stage) deleteSlices(service, pair string) {
+	s.t.Helper()
+	for _, family := range families {
+		if err := shared.client.DiscoveryV1().EndpointSlices(s.namespace).Delete(s.t.Context(), sliceName(service, pair, family), metav1.DeleteOptions{}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+var families = []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6}
+
+func sliceName(service, pair string, family discoveryv1.AddressType) string {
+	return service + "-" + pair + "-" + strings.ToLower(string(family))
+}
+
+func (s *stage) slice(service, pair string, family discoveryv1.AddressType, backends []backend) *discoveryv1.EndpointSlice {
 	slice := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:   fmt.Sprintf("%s-%s", service, map[discoveryv1.AddressType]string{discoveryv1.AddressTypeIPv4: "v4", discoveryv1.AddressTypeIPv6: "v6"}[family]),
+			Name:   sliceName(service, pair, family),
 			Labels: map[string]string{discoveryv1.LabelServiceName: service},
 		},
 		AddressType: family,

@@ -57,19 +57,27 @@ func (s *stage) expect(what, outcome string, probes []testenv.Probe) {
 // expectServers waits until connections go to all of these and to no other.
 func (s *stage) expectServers(what string, probe testenv.Probe, servers ...*testenv.Host) {
 	s.t.Helper()
-	want := map[string]bool{}
+	var want []string
 	for _, host := range servers {
-		want[host.Name] = true
+		want = append(want, host.Name)
 	}
-	const dials = 20 // with two servers, one in 500,000 times all go to one
+	slices.Sort(want)
 	s.await(what, func() string {
-		have := map[string]bool{}
-		for _, result := range testenv.DialAll(s.t.Context(), slices.Repeat([]testenv.Probe{probe}, dials)) {
-			have[result.Outcome()] = true
-		}
-		if maps.Equal(have, want) {
+		have := s.outcomes(probe)
+		if slices.Equal(have, want) {
 			return ""
 		}
-		return fmt.Sprintf("%s to %s: have %v, want %v", probe.From.Name, probe.To, slices.Sorted(maps.Keys(have)), slices.Sorted(maps.Keys(want)))
+		return fmt.Sprintf("%s to %s %s: have %v, want %v", probe.From.Name, probe.Proto, probe.To, have, want)
 	})
+}
+
+// outcomes are those of many dials, sorted, each once.
+func (s *stage) outcomes(probe testenv.Probe) []string {
+	s.t.Helper()
+	const dials = 20 // with two servers, one time in 500,000 all go to one
+	have := map[string]bool{}
+	for _, result := range testenv.DialAll(s.t.Context(), slices.Repeat([]testenv.Probe{probe}, dials)) {
+		have[result.Outcome()] = true
+	}
+	return slices.Sorted(maps.Keys(have))
 }
