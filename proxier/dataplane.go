@@ -39,6 +39,10 @@ type Summary struct {
 	Chains, Rules, Deleted int
 	// Bytes is the size of what is sent.
 	Bytes int
+	// Flows are tracked connections removed.
+	Flows int
+	// More is true for a part of what is to be done; another pass has to follow.
+	More bool
 }
 
 // A Refusal is a Service port that the kernel does not take.
@@ -58,12 +62,16 @@ type Report struct {
 	Refused  []Refusal
 	Err      error
 	Duration time.Duration
+	// Following is true for one of the Followers; its State may be an earlier
+	// one than that of the pass before.
+	Following bool
 	// Drift means that nothing had changed but the kernel: somebody else wrote
 	// there, and Plan repairs it.
 	Drift bool
 }
 
-// A Reporter is told of every pass: it logs, counts, and keeps the status.
+// A Reporter is told of every pass: it logs, counts, and keeps the status. Its
+// calls do not overlap.
 type Reporter interface {
 	Synced(Report)
 }

@@ -4,87 +4,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
 // A Reconciler keeps the kernel in the shape that the Store's objects ask for,
 // over one family.
 type Reconciler struct {
-	Store      *Store
-	Options    Options
+	Store   *Store
+	Options Options
+	// Dataplanes are synced one after the other: each may rely on those before.
 	Dataplanes []Dataplane
-	Reporter   Reporter
-	Pacer      Pacer
-	// DryRun, if set, is given each plan instead of having it applied.
+	// Followers are synced beside the passes, for they take long and nothing
+	// waits for them: each after the Dataplanes have what the State asks for,
+	// and with the last such State only. One that fails holds up nobody.
+	Followers []Dataplane
+	// Reporter is told of one pass at a time, from any goroutine.
+	Reporter Reporter
+	Pacer    Pacer
+	// DryRun, if set, is given each plan instead of having it applied; that of a
+	// follower on a goroutine of its own.
 	DryRun func(dataplane string, plan Plan)
 
 	state *State // of the last pass
-	// looked is whether the last pass compared with the kernel itself rather
+	// looking is whether the last pass compared with the kernel itself rather
 	// than with what was remembered of it.
 	looking bool
+
+	// drifted is whether drift was found that the followers were not told of.
+	drifted   bool
+	following []*follower
+	reporting sync.Mutex
 }
 
 // Run makes a pass whenever something changed, until ctx ends; it starts once
 // the Store has synced. A pass that fails is repeated, also if nothing changes;
 // Run returns ctx's error only.
 func (r *Reconciler) Run(ctx context.Context) error {
-	wake := r.Store.Watch()
-	retry, resync := stopped(), stopped()
-	var due <-chan time.Time // MinInterval after the last pass
-	failures := 0
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-wake:
-		case <-retry.C:
-		case <-resync.C:
-			r.forget()
-		}
-		if err := wait(ctx, due); err != nil {
-			return err
-		}
-		select {
-		case <-wake: // what woke us meanwhile is in the Store, too
-		default:
-		}
-		start := time.Now()
-		err := r.Sync(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		due = time.After(r.Pacer.MinInterval)
-		retry.Stop()
-		if err != nil {
-			failures++
-			retry.Reset(r.Pacer.backoff(failures))
-			continue
-		}
-		failures = 0
-		if r.Pacer.Resync > 0 && r.looking {
-			resync.Reset(r.Pacer.resync(time.Since(start)))
-		}
-		r.looking = false
-	}
+	var following sync.WaitGroup
+	defer following.Wait()
+	r.follow(ctx, &following)
+	c := cycle{pacer: r.Pacer, wake: r.Store.Watch(), pass: r.pass, forget: r.forget}
+	return c.run(ctx)
 }
 
-// stopped is a timer that does not run.
-func stopped() *time.Timer {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
-}
-
-func wait(ctx context.Context, due <-chan time.Time) error {
-	if due == nil {
-		return nil
+func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
+	if err := r.Sync(ctx); err != nil {
+		return outcome{}, err
 	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-due:
-		return nil
-	}
+	done := outcome{compared: r.looking}
+	r.looking = false
+	return done, nil
 }
 
 func (r *Reconciler) forget() {
@@ -105,18 +75,29 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	}
 	unchanged := before != nil && sameServices(before, r.state)
 	for _, d := range r.Dataplanes {
-		if err := r.sync(ctx, d, unchanged); err != nil {
+		report := r.syncOne(ctx, d, r.state)
+		if report.Plan != nil && r.DryRun == nil {
+			report.Drift = unchanged && r.looking && !report.Plan.Empty()
+			r.drifted = r.drifted || report.Drift
+		}
+		r.tell(report)
+		if report.Err != nil {
 			r.forget()
-			return fmt.Errorf("%s over %s: %w", d.Name(), r.Options.Family, err)
+			return fmt.Errorf("%s over %s: %w", d.Name(), r.Options.Family, report.Err)
 		}
 	}
+	for _, f := range r.following {
+		f.hand(r.state, r.drifted)
+	}
+	r.drifted = false
 	return nil
 }
 
-func (r *Reconciler) sync(ctx context.Context, d Dataplane, unchanged bool) error {
+// syncOne plans and applies what one dataplane has to do.
+func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Report {
 	start := time.Now()
-	report := Report{Family: r.Options.Family, Dataplane: d.Name(), State: r.state}
-	report.Plan, report.Err = d.Plan(ctx, r.state)
+	report := Report{Family: r.Options.Family, Dataplane: d.Name(), State: state}
+	report.Plan, report.Err = d.Plan(ctx, state)
 	switch {
 	case report.Err != nil:
 		report.Plan = nil
@@ -124,13 +105,19 @@ func (r *Reconciler) sync(ctx context.Context, d Dataplane, unchanged bool) erro
 		r.DryRun(d.Name(), report.Plan)
 	default:
 		report.Refused, report.Err = report.Plan.Apply(ctx)
-		report.Drift = unchanged && r.looking && !report.Plan.Empty()
 	}
 	report.Duration = time.Since(start)
-	if r.Reporter != nil && !errors.Is(report.Err, context.Canceled) {
-		r.Reporter.Synced(report)
+	return report
+}
+
+// tell reports, unless the pass did not fail but was ended.
+func (r *Reconciler) tell(report Report) {
+	if r.Reporter == nil || errors.Is(report.Err, context.Canceled) {
+		return
 	}
-	return report.Err
+	r.reporting.Lock()
+	defer r.reporting.Unlock()
+	r.Reporter.Synced(report)
 }
 
 // sameServices reports whether two States serve the same, so that a difference

@@ -1,0 +1,74 @@
+package proxier
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// A follower brings one of a Reconciler's Followers into the shape of the State
+// that the last good pass has applied. It works beside the passes, at the same
+// pace or slower: States that come while it is at work are skipped, but for the
+// last one.
+type follower struct {
+	reconciler *Reconciler
+	dataplane  Dataplane
+	wake       chan struct{}
+
+	mu    sync.Mutex
+	state *State
+	// looking is whether the next pass is to compare with the kernel.
+	looking bool
+}
+
+// follow starts a goroutine for each of the Followers; they end with ctx.
+func (r *Reconciler) follow(ctx context.Context, running *sync.WaitGroup) {
+	r.following = nil
+	for _, d := range r.Followers {
+		f := &follower{reconciler: r, dataplane: d, wake: make(chan struct{}, 1), looking: true}
+		r.following = append(r.following, f)
+		c := cycle{pacer: r.Pacer, wake: f.wake, pass: f.pass, forget: f.forget}
+		running.Go(func() { _ = c.run(ctx) })
+	}
+}
+
+// hand gives the follower the State to follow. drifted says that somebody else
+// had changed the kernel before, which may have had effects beyond what was
+// repaired.
+func (f *follower) hand(state *State, drifted bool) {
+	if drifted {
+		f.forget()
+	}
+	f.mu.Lock()
+	f.state = state
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default: // it has a wake-up waiting
+	}
+}
+
+func (f *follower) forget() {
+	f.mu.Lock()
+	f.looking = true
+	f.mu.Unlock()
+	f.dataplane.Forget()
+}
+
+func (f *follower) pass(ctx context.Context) (outcome, error) {
+	f.mu.Lock()
+	state, looking := f.state, f.looking
+	f.looking = false
+	f.mu.Unlock()
+	if state == nil {
+		return outcome{}, nil
+	}
+	report := f.reconciler.syncOne(ctx, f.dataplane, state)
+	report.Following = true
+	f.reconciler.tell(report)
+	if report.Err != nil {
+		f.forget()
+		return outcome{}, fmt.Errorf("%s over %s: %w", report.Dataplane, report.Family, report.Err)
+	}
+	return outcome{compared: looking, more: report.Plan.Summary().More && f.reconciler.DryRun == nil}, nil
+}
