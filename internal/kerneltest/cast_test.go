@@ -56,6 +56,8 @@ func (c *cast) unsendable(p packets.Case) string {
 		return "a client behind another device than eth0"
 	case packet.Dst.IsMulticast() || packet.Dst.IsUnspecified() || packet.Dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return "not a unicast destination"
+	case packet.Dst.IsLinkLocalUnicast() || packet.Src.IsLinkLocalUnicast():
+		return "a link-local address"
 	case p.From != packets.Node && slices.Contains(c.Addresses(), packet.Src):
 		return "node1's address from elsewhere"
 	case p.From == packets.Node && !c.own(packet.Src):
