@@ -63,7 +63,7 @@ func newTo(comment, chain string) string {
 
 func (w *writer) natBase(trees *natTrees) []*Chain {
 	services := append([]string(nil), trees.addresses.rules()...)
-	services = append(services, w.nodePortGuards("kubernetes service nodeports; NOTE: this must be the last rule in this chain", chainNodePorts)...)
+	services = append(services, w.nodePortGuards("node ports", chainNodePorts)...)
 	chains := []*Chain{
 		{Name: chainServices, Rules: services},
 		{Name: chainNodePorts, Rules: trees.nodePorts.rules()},
@@ -91,7 +91,7 @@ func (w *writer) postrouting() []string {
 		hairpin.String(),
 		fmt.Sprintf("-m mark ! --mark %s/%s -j RETURN", w.mark(), w.mark()),
 		fmt.Sprintf("-j MARK --set-xmark %s/0x0", w.mark()),
-		rule{comment: "kubernetes service traffic requiring SNAT", target: w.masquerade()}.String(),
+		rule{comment: "masquerade what is marked", target: w.masquerade()}.String(),
 	}
 }
 
@@ -127,10 +127,13 @@ func (w *writer) selfMatch() string {
 }
 
 func (w *writer) filterBase(trees *filterTrees) []*Chain {
-	external := []string{jump(chainServices)}
-	external = append(external, w.nodePortGuards("node ports without endpoints", chainRejectPorts)...)
+	// What nat has sent to an endpoint is answered for, even if the endpoint has
+	// the address and port of a frontend that is not.
+	const answered = "-m conntrack --ctstate DNAT -j RETURN"
+	services := append([]string{answered}, trees.addresses.rules()...)
+	external := append([]string{answered, jump(chainServices)}, w.nodePortGuards("node ports without endpoints", chainRejectPorts)...)
 	return []*Chain{
-		{Name: chainServices, Rules: trees.addresses.rules()},
+		{Name: chainServices, Rules: services},
 		{Name: chainExternal, Rules: external},
 		{Name: chainRejectPorts, Rules: trees.nodePorts.rules()},
 		{Name: chainNodePorts, Rules: trees.health.rules},
@@ -147,8 +150,8 @@ func (w *writer) forward() []string {
 		rules = append(rules, "-m conntrack --ctstate INVALID -j DROP")
 	}
 	return append(rules,
-		rule{comment: forwarding, matches: []string{fmt.Sprintf("-m mark --mark %s/%s", w.mark(), w.mark())}, target: "-j ACCEPT"}.String(),
-		rule{comment: "kubernetes forwarding conntrack rule", matches: []string{"-m conntrack --ctstate RELATED,ESTABLISHED"}, target: "-j ACCEPT"}.String(),
+		rule{comment: "marked for masquerade", matches: []string{fmt.Sprintf("-m mark --mark %s/%s", w.mark(), w.mark())}, target: "-j ACCEPT"}.String(),
+		rule{comment: "known connections", matches: []string{"-m conntrack --ctstate RELATED,ESTABLISHED"}, target: "-j ACCEPT"}.String(),
 	)
 }
 
@@ -161,7 +164,7 @@ func (w *writer) firewall() []string {
 	}
 	loopback := w.state.Family.Loopback()
 	return []string{rule{
-		src: loopback, notSrc: true, dst: loopback, comment: "block incoming localnet connections",
+		src: loopback, notSrc: true, dst: loopback, comment: "the network cannot reach loopback addresses",
 		matches: []string{"-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"}, target: "-j DROP",
 	}.String()}
 }

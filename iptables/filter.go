@@ -28,23 +28,77 @@ func (w *writer) refuse(f *proxier.Frontend) []string {
 		pool = t.Internal
 	}
 	name := t.Name.String()
-	var r rule
 	switch {
 	case w.options.Refused[t]:
 		return nil
 	case pool.Verdict == proxier.Reject:
-		r = at(f, name+" has no endpoints")
+		r := at(f, name+" has no endpoints")
 		r.target = "-j REJECT --reject-with " + w.rejectWith()
+		return []string{r.String()}
 	case pool.Verdict == proxier.Drop:
-		r = at(f, name+" has no local endpoints")
-		r.target = "-j DROP"
+		return w.drop(f, name+" has no local endpoints")
 	case f.Restricted():
-		r = at(f, name+" is not for this source")
-		r.target = "-j DROP"
+		return w.drop(f, name+" is not for this source")
 	default:
 		return nil
 	}
-	return []string{r.String()}
+}
+
+// drop drops whom nat has not sent to an endpoint. That it has shows in the
+// connection's state, unless the endpoint is the frontend's own address and
+// port, as with a load balancer in the host's network at the node's address: a
+// DNAT that changes nothing leaves no trace. There, who was sent on is let out
+// before.
+func (w *writer) drop(f *proxier.Frontend, why string) []string {
+	var rules []string
+	if f.Kind != proxier.ClusterIP && answersItself(f) {
+		for _, sender := range w.sentOn(f) {
+			r := at(f, f.Target.Name.String()+" answers at its own address")
+			r.src, r.in, r.target = sender.src, sender.in, "-j RETURN"
+			r.matches = append(sender.matches, r.matches...)
+			rules = append(rules, r.String())
+		}
+	}
+	r := at(f, why)
+	r.target = "-j DROP"
+	return append(rules, r.String())
+}
+
+// answersItself reports whether one of the endpoints is the frontend's own
+// address and port.
+func answersItself(f *proxier.Frontend) bool {
+	own := func(e proxier.Endpoint) bool {
+		return e.Addr.Port() == f.Port && (!f.Addr.IsValid() || e.Addr.Addr() == f.Addr)
+	}
+	return slices.ContainsFunc(f.Target.ShortCircuit.Endpoints, own) || slices.ContainsFunc(f.Target.External.Endpoints, own)
+}
+
+// sentOn are matches for those whom nat sends to an endpoint, of a frontend
+// where not everybody is.
+func (w *writer) sentOn(f *proxier.Frontend) []rule {
+	who := []rule{{}}
+	if f.Target.External.Verdict != proxier.Accept { // the short circuit
+		who = []rule{{matches: []string{srcLocal}}}
+		if w.state.LocalPods.Known() {
+			who = append(who, w.fromLocalPods(true))
+		}
+	}
+	if !f.Restricted() {
+		return who
+	}
+	var allowed []rule
+	for _, source := range f.Target.AllowedSources {
+		for _, r := range who {
+			switch {
+			case !r.src.IsValid() || r.src.Overlaps(source) && r.src.Bits() < source.Bits():
+				r.src = source
+			case !r.src.Overlaps(source):
+				continue
+			}
+			allowed = append(allowed, r)
+		}
+	}
+	return allowed
 }
 
 // rejectWith is the default of REJECT, which iptables-save spells out.

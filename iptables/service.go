@@ -63,19 +63,19 @@ func dnat(e *proxier.Endpoint) string {
 func (w *writer) externalChain(t *proxier.Target) *Chain {
 	c := &Chain{Name: portChain(prefixExternal, t.Name)}
 	add := func(rule string) { c.Rules = append(c.Rules, rule) }
-	what := t.Name.String() + " external destinations"
+	name := t.Name.String()
 	if !t.ExternalLocal {
-		add(rule{comment: "masquerade traffic for " + what, target: jump(chainMarkMasq)}.String())
+		add(rule{comment: name + " from outside", target: jump(chainMarkMasq)}.String())
 		add(toPool(rule{}, t, t.External))
 		return c
 	}
 	if w.state.LocalPods.Known() {
 		r := w.fromLocalPods(true)
-		r.comment = "pod traffic for " + what
+		r.comment = name + " from local pods"
 		add(toPool(r, t, t.ShortCircuit))
 	}
-	add(rule{comment: "masquerade LOCAL traffic for " + what, matches: []string{srcLocal}, target: jump(chainMarkMasq)}.String())
-	add(toPool(rule{comment: "route LOCAL traffic for " + what, matches: []string{srcLocal}}, t, t.ShortCircuit))
+	add(rule{comment: name + " from this node", matches: []string{srcLocal}, target: jump(chainMarkMasq)}.String())
+	add(toPool(rule{comment: name + " from this node", matches: []string{srcLocal}}, t, t.ShortCircuit))
 	if t.External.Verdict == proxier.Accept {
 		add(toPool(rule{}, t, t.External))
 	}
@@ -88,7 +88,7 @@ func (w *writer) sourcesChain(t *proxier.Target) *Chain {
 	c := &Chain{Name: portChain(prefixSources, t.Name)}
 	for _, source := range t.AllowedSources {
 		c.Rules = append(c.Rules, rule{
-			src: source, comment: t.Name.String() + " loadbalancer IP", target: jump(portChain(prefixExternal, t.Name)),
+			src: source, comment: t.Name.String() + " allowed source", target: jump(portChain(prefixExternal, t.Name)),
 		}.String())
 	}
 	return c
