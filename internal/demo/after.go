@@ -19,7 +19,6 @@ func (s *stage) after(ctx context.Context) error {
 			return err
 		}
 	}
-	s.daemons = nil
 	shopper := s.pods["shopper"]
 	s.run(ctx, check{what: "web, ClusterIP", from: shopper, proto: "tcp", to: at(web4, 80), times: enough, want: answer("web-3")})
 
@@ -68,7 +67,7 @@ const changeDeadline = 20 * time.Second
 
 // await sends connections until the answer is good.
 func (s *stage) await(ctx context.Context, from *testenv.Host, to netip.AddrPort, good func(testenv.Reply) bool) error {
-	return retry(ctx, func(ctx context.Context) error {
+	return s.retry(ctx, func(ctx context.Context) error {
 		// Short: while there are no rules, what is sent is lost.
 		reply, err := from.Dial(ctx, "tcp", to, testenv.DialOptions{Timeout: 100 * time.Millisecond})
 		if err == nil && !good(reply) {
@@ -78,8 +77,8 @@ func (s *stage) await(ctx context.Context, from *testenv.Host, to netip.AddrPort
 	})
 }
 
-// retry calls try until it returns nil or changeDeadline is over.
-func retry(ctx context.Context, try func(context.Context) error) error {
+// retry calls try until it returns nil, changeDeadline is over or a daemon ends.
+func (s *stage) retry(ctx context.Context, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, changeDeadline, fmt.Errorf("for %s", changeDeadline))
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -91,6 +90,11 @@ func retry(ctx context.Context, try func(context.Context) error) error {
 		}
 		if ctx.Err() == nil {
 			last = err // else it may only say that time is over
+		}
+		for _, d := range s.daemons {
+			if d.hasEnded() {
+				return fmt.Errorf("kube-proxier on %s has ended (%s): %w", d.node.Name, d.cmd.ProcessState, last)
+			}
 		}
 		select {
 		case <-tick.C:

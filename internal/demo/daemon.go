@@ -76,6 +76,15 @@ func (d *daemon) stop() error {
 	}
 }
 
+func (d *daemon) hasEnded() bool {
+	select {
+	case <-d.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // logTail is the end of the daemon's log.
 func (d *daemon) logTail() string {
 	const lines = 20

@@ -152,7 +152,7 @@ func (s *stage) rules(ctx context.Context) error {
 // settle waits until both nodes serve everything.
 func (s *stage) settle(ctx context.Context) error {
 	for _, name := range []string{"node1", "node2"} {
-		err := retry(ctx, func(ctx context.Context) error { return s.diff(ctx, name) })
+		err := s.retry(ctx, func(ctx context.Context) error { return s.diff(ctx, name) })
 		if err != nil {
 			return err
 		}
