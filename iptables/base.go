@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -24,7 +25,7 @@ const (
 func (w *writer) baseChains(c *Compiled) map[string][]*Chain {
 	return map[string][]*Chain{
 		NAT:    append(natJumps(), w.natBase(&c.nat)...),
-		Filter: append(filterJumps(), w.filterBase(&c.filter)...),
+		Filter: append(w.filterJumps(), w.filterBase(&c.filter)...),
 	}
 }
 
@@ -39,8 +40,12 @@ func natJumps() []*Chain {
 	}
 }
 
-func filterJumps() []*Chain {
+func (w *writer) filterJumps() []*Chain {
 	services := newTo(portals, chainServices)
+	output := []string{services}
+	if w.virtual() {
+		output = append(output, newTo("sources of this node", chainOutput))
+	}
 	return []*Chain{
 		{Name: "INPUT", Policy: accept, Rules: []string{
 			rule{comment: "kubernetes firewall for loopback addresses", target: jump(chainFirewall)}.String(),
@@ -51,7 +56,7 @@ func filterJumps() []*Chain {
 			services,
 			rule{comment: forwarding, target: jump(chainForward)}.String(),
 		}},
-		{Name: "OUTPUT", Policy: accept, Rules: []string{services}},
+		{Name: "OUTPUT", Policy: accept, Rules: output},
 	}
 }
 
@@ -63,10 +68,15 @@ func newTo(comment, chain string) string {
 
 func (w *writer) natBase(trees *natTrees) []*Chain {
 	services := append([]string(nil), trees.addresses.rules()...)
+	nodePorts := trees.nodePorts.rules()
+	if w.virtual() {
+		services = append(services, w.virtualMarks()...)
+		nodePorts = append(slices.Clone(nodePorts), w.virtualNodePorts()...)
+	}
 	services = append(services, w.nodePortGuards("node ports", chainNodePorts)...)
 	chains := []*Chain{
 		{Name: chainServices, Rules: services},
-		{Name: chainNodePorts, Rules: trees.nodePorts.rules()},
+		{Name: chainNodePorts, Rules: nodePorts},
 		{Name: chainMarkMasq, Rules: []string{
 			fmt.Sprintf("-j MARK --set-xmark %s/%s", w.mark(), w.mark()),
 		}},
@@ -82,17 +92,23 @@ func (w *writer) natBase(trees *natTrees) []*Chain {
 // are marked. The mark is cleared first, so that a packet that passes once more
 // inside a tunnel is not masqueraded twice.
 func (w *writer) postrouting() []string {
-	const translated = "-m conntrack --ctstate DNAT"
-	hairpin := rule{matches: []string{translated}, target: jump(chainHairpin)}
-	if w.options.BPF {
-		hairpin = rule{matches: []string{translated, w.selfMatch()}, target: w.masquerade()}
+	translated := []string{"-m conntrack --ctstate DNAT"}
+	if w.virtual() {
+		translated = append(translated, "-m ipvs --ipvs")
 	}
-	return []string{
-		hairpin.String(),
+	var rules []string
+	for _, how := range translated {
+		hairpin := rule{matches: []string{how}, target: jump(chainHairpin)}
+		if w.options.BPF {
+			hairpin = rule{matches: []string{how, w.selfMatch()}, target: w.masquerade()}
+		}
+		rules = append(rules, hairpin.String())
+	}
+	return append(rules,
 		fmt.Sprintf("-m mark ! --mark %s/%s -j RETURN", w.mark(), w.mark()),
 		fmt.Sprintf("-j MARK --set-xmark %s/0x0", w.mark()),
 		rule{comment: "masquerade what is marked", target: w.masquerade()}.String(),
-	}
+	)
 }
 
 func (w *writer) masquerade() string {
@@ -132,7 +148,7 @@ func (w *writer) filterBase(trees *filterTrees) []*Chain {
 	const answered = "-m conntrack --ctstate DNAT -j RETURN"
 	services := append([]string{answered}, trees.addresses.rules()...)
 	external := append([]string{answered, jump(chainServices)}, w.nodePortGuards("node ports without endpoints", chainRejectPorts)...)
-	return []*Chain{
+	chains := []*Chain{
 		{Name: chainServices, Rules: services},
 		{Name: chainExternal, Rules: external},
 		{Name: chainRejectPorts, Rules: trees.nodePorts.rules()},
@@ -140,11 +156,16 @@ func (w *writer) filterBase(trees *filterTrees) []*Chain {
 		{Name: chainForward, Rules: w.forward()},
 		{Name: chainFirewall, Rules: w.firewall()},
 	}
+	if w.virtual() {
+		chains[1].Rules = append(chains[1].Rules, w.virtualGuard()...)
+		chains = append(chains, &Chain{Name: chainOutput, Rules: trees.own.rules()})
+	}
+	return chains
 }
 
 func (w *writer) forward() []string {
 	var rules []string
-	if w.options.DropInvalid {
+	if w.options.DropInvalid && !w.virtual() { // IPVS translates without conntrack's help
 		// Packets that conntrack cannot place are not translated; a pod's answer
 		// would leave with the wrong source and reset the connection.
 		rules = append(rules, "-m conntrack --ctstate INVALID -j DROP")
@@ -159,7 +180,7 @@ func (w *writer) forward() []string {
 // Node ports on 127.0.0.1 need the sysctl route_localnet, which alone would let
 // neighbours reach them (CVE-2020-8558).
 func (w *writer) firewall() []string {
-	if !w.state.NodePortAddresses.Loopback {
+	if !w.state.NodePortAddresses.Loopback || w.virtual() {
 		return nil
 	}
 	loopback := w.state.Family.Loopback()

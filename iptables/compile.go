@@ -33,6 +33,8 @@ type Options struct {
 	// MasqueradeBit is the bit of the packet mark, 0 to 31, that asks for
 	// masquerade.
 	MasqueradeBit int
+	// Virtual is set in IPVS mode.
+	Virtual Virtual
 	// Refused are Service ports the kernel did not take: they get no rules.
 	Refused map[*proxier.Target]bool
 }
@@ -61,7 +63,7 @@ func Compile(prev *Compiled, state *proxier.State, options Options) *Compiled {
 	w := writer{state: state, options: options}
 
 	nat, filter := newChanges(), newChanges()
-	c.compileServices(&w, prev, nat)
+	c.compileServices(&w, prev, nat, filter)
 	c.nat.compile(&w, &prev.nat, nat)
 	c.filter.compile(&w, &prev.filter, filter)
 	base := w.baseChains(c)
@@ -73,7 +75,7 @@ func Compile(prev *Compiled, state *proxier.State, options Options) *Compiled {
 }
 
 func (o Options) equal(p Options) bool {
-	if o.Features != p.Features || o.MasqueradeBit != p.MasqueradeBit || len(o.Refused) != len(p.Refused) {
+	if o.Features != p.Features || o.MasqueradeBit != p.MasqueradeBit || o.Virtual != p.Virtual || len(o.Refused) != len(p.Refused) {
 		return false
 	}
 	for t := range o.Refused {
@@ -134,16 +136,18 @@ type compiledService struct {
 
 type compiledTarget struct {
 	target *proxier.Target
-	chains []*Chain
+	chains []*Chain // in the nat table
+	filter []*Chain // in the filter table
 }
 
 // compileServices writes the chains of each Service port, or takes them over.
-func (c *Compiled) compileServices(w *writer, prev *Compiled, nat *changes) {
+func (c *Compiled) compileServices(w *writer, prev *Compiled, nat, filter *changes) {
 	old := prev.services
 	c.services = make([]*compiledService, 0, len(c.state.Services))
 	retire := func(s *compiledService) {
 		for _, t := range s.targets {
 			nat.remove(t.chains)
+			filter.remove(t.filter)
 		}
 	}
 	for _, service := range c.state.Services {
@@ -156,7 +160,7 @@ func (c *Compiled) compileServices(w *writer, prev *Compiled, nat *changes) {
 		if len(old) > 0 && old[0].service.Objects.Name == name {
 			before, old = old[0], old[1:]
 		}
-		c.services = append(c.services, compileService(w, before, service, nat))
+		c.services = append(c.services, compileService(w, before, service, nat, filter))
 	}
 	for _, gone := range old {
 		retire(gone)
@@ -168,7 +172,7 @@ func (s *compiledService) before(namespace, name string) bool {
 	return n.Namespace < namespace || n.Namespace == namespace && n.Name < name
 }
 
-func compileService(w *writer, before *compiledService, service *proxier.Service, nat *changes) *compiledService {
+func compileService(w *writer, before *compiledService, service *proxier.Service, nat, filter *changes) *compiledService {
 	if before != nil && before.service == service {
 		return before
 	}
@@ -182,14 +186,17 @@ func compileService(w *writer, before *compiledService, service *proxier.Service
 	for _, target := range service.Targets {
 		t := byTarget[target]
 		if t == nil {
-			t = &compiledTarget{target: target, chains: w.targetChains(target)}
+			t = &compiledTarget{target: target}
+			t.chains, t.filter = w.targetChains(target)
 			nat.added = append(nat.added, t.chains...)
+			filter.added = append(filter.added, t.filter...)
 		}
 		delete(byTarget, target)
 		s.targets = append(s.targets, t)
 	}
 	for _, t := range byTarget {
 		nat.remove(t.chains)
+		filter.remove(t.filter)
 	}
 	return s
 }

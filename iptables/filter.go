@@ -10,12 +10,18 @@ import (
 // filterTrees tell clients at once that nobody answers.
 type filterTrees struct {
 	addresses, nodePorts frontendTree
+	own                  frontendTree // of restricted addresses, in OUTPUT; see restrictOwn
 	health               *node
 }
 
 func (f *filterTrees) compile(w *writer, prev *filterTrees, c *changes) {
 	f.addresses = w.frontendTree(&prev.addresses, c, prefixAddressTree, w.state.Frontends, w.refuse)
 	f.nodePorts = w.frontendTree(&prev.nodePorts, c, prefixPortTree, w.state.NodePorts, w.refuse)
+	if w.virtual() {
+		c.forest.original = true
+		f.own = w.frontendTree(&prev.own, c, prefixOutputTree, w.state.Frontends, w.restrictOwn)
+		c.forest.original = false
+	}
 	f.health = c.tree(prev.health, prefixHealthTree, w.healthEntries(prev.health))
 }
 
@@ -37,6 +43,8 @@ func (w *writer) refuse(f *proxier.Frontend) []string {
 		return []string{r.String()}
 	case pool.Verdict == proxier.Drop:
 		return w.drop(f, name+" has no local endpoints")
+	case f.Restricted() && w.virtual():
+		return w.restrict(f)
 	case f.Restricted():
 		return w.drop(f, name+" is not for this source")
 	default:

@@ -23,6 +23,9 @@ const (
 	// chainRejectPorts is the filter table's tree of node ports nobody answers for.
 	chainRejectPorts = "KUBE-REJECT-NODEPORTS"
 
+	// chainOutput holds, in IPVS mode, what filter OUTPUT has to restrict.
+	chainOutput = "KUBE-IPVS-OUT-FILTER"
+
 	prefixService  = "KUBE-SVC-" // a port's endpoints
 	prefixLocal    = "KUBE-SVL-" // those on this node
 	prefixExternal = "KUBE-EXT-" // a port's external frontends
@@ -32,6 +35,7 @@ const (
 	prefixAddressTree = "KUBE-IP-" // a part of the tree of service addresses
 	prefixPortTree    = "KUBE-NP-" // a part of the tree of node ports
 	prefixHealthTree  = "KUBE-HC-" // a part of the tree of health check node ports
+	prefixOutputTree  = "KUBE-OD-" // a part of the tree of original destinations below KUBE-IPVS-OUT-FILTER
 	prefixHairpinTree = "KUBE-HP-" // a part of the tree of endpoints below KUBE-HAIRPIN
 )
 
@@ -41,10 +45,10 @@ const maxName = 28
 
 // owned lists, for each table, the chains that are ours by name and by prefix.
 // A process that knows nothing recognises what an earlier one left by it,
-// kube-proxy's chains of iptables mode included.
+// kube-proxy's chains included, of iptables and of ipvs mode.
 var owned = map[string]struct{ names, prefixes []string }{ //nolint:gochecknoglobals // a constant table
 	NAT: {
-		names: []string{chainServices, chainNodePorts, chainPostrouting, chainMarkMasq, chainHairpin, "KUBE-PROXY-CANARY"},
+		names: []string{chainServices, chainNodePorts, chainPostrouting, chainMarkMasq, chainHairpin, "KUBE-PROXY-CANARY", "KUBE-LOAD-BALANCER", "KUBE-NODE-PORT"},
 		prefixes: []string{
 			prefixService, prefixLocal, prefixExternal, prefixSources, prefixEndpoint,
 			prefixAddressTree, prefixPortTree, prefixHairpinTree,
@@ -53,9 +57,9 @@ var owned = map[string]struct{ names, prefixes []string }{ //nolint:gochecknoglo
 	Filter: {
 		names: []string{
 			chainServices, chainExternal, chainNodePorts, chainForward, chainFirewall,
-			chainRejectPorts, "KUBE-PROXY-CANARY",
+			chainRejectPorts, "KUBE-PROXY-CANARY", chainOutput, "KUBE-NODE-PORT", "KUBE-IPVS-FILTER", "KUBE-SOURCE-RANGES-FIREWALL",
 		},
-		prefixes: []string{prefixAddressTree, prefixPortTree, prefixHealthTree},
+		prefixes: []string{prefixAddressTree, prefixPortTree, prefixHealthTree, prefixSources, prefixOutputTree},
 	},
 	Mangle: {names: []string{"KUBE-PROXY-CANARY"}},
 }

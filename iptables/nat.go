@@ -96,6 +96,8 @@ func (w *writer) dispatch(f *proxier.Frontend) []string {
 	}
 	r := at(f, t.Name.String()+" "+f.Kind.String())
 	switch {
+	case w.virtual() && (f.Kind == proxier.ClusterIP || !hasShortCircuit(t)):
+		return nil
 	case f.Kind == proxier.ClusterIP:
 		return w.dispatchClusterIP(r, t)
 	case !hasExternalChain(t):
@@ -165,13 +167,13 @@ func (w *writer) nodePortGuards(comment, chain string) []string {
 		return r.String()
 	}
 	if len(addresses.Within) == 0 {
-		if addresses.Loopback {
+		if addresses.Loopback && !w.virtual() {
 			return []string{guard(rule{})}
 		}
 		return []string{guard(rule{dst: loopback, notDst: true})}
 	}
 	var rules []string
-	if !addresses.Loopback {
+	if !addresses.Loopback || w.virtual() {
 		rules = append(rules, rule{dst: loopback, comment: "no node ports on loopback addresses", target: "-j RETURN"}.String())
 	}
 	for _, within := range addresses.Within {

@@ -19,7 +19,7 @@ const maxGroupBits = 6
 // poolChains choose one endpoint at random, or the one the client had before.
 func (w *writer) poolChains(t *proxier.Target, pool proxier.Pool) []*Chain {
 	c := &Chain{Name: poolChain(pool.Scope, t.Name)}
-	if pool.Scope == t.Internal.Scope {
+	if pool.Scope == t.Internal.Scope && !w.virtual() {
 		if masquerade := w.masqueradeClusterIP(t); masquerade != "" {
 			c.Rules = append(c.Rules, masquerade)
 		}

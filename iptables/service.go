@@ -4,7 +4,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// targetChains are the chains of one Service port in the nat table:
+// targetChains are the chains of one Service port, in the nat table:
 //
 //	KUBE-SVC-…  choose among the cluster's endpoints    KUBE-SVL-…  among this node's
 //	KUBE-EXT-…  all external frontends: masquerade, or keep to this node
@@ -12,10 +12,18 @@ import (
 //
 // A pool of one endpoint needs no chain: whoever would jump to it does the DNAT
 // itself.
-func (w *writer) targetChains(t *proxier.Target) []*Chain {
-	if w.options.Refused[t] {
-		return nil
+func (w *writer) targetChains(t *proxier.Target) (nat, filter []*Chain) {
+	switch {
+	case w.options.Refused[t]:
+		return nil, nil
+	case w.virtual():
+		return w.virtualChains(t)
+	default:
+		return w.natChains(t), nil
 	}
+}
+
+func (w *writer) natChains(t *proxier.Target) []*Chain {
 	var chains []*Chain
 	scopes := map[proxier.Scope]bool{}
 	for _, pool := range []proxier.Pool{t.Internal, t.ShortCircuit, t.External} {
@@ -76,7 +84,7 @@ func (w *writer) externalChain(t *proxier.Target) *Chain {
 	}
 	add(rule{comment: name + " from this node", matches: []string{srcLocal}, target: jump(chainMarkMasq)}.String())
 	add(toPool(rule{comment: name + " from this node", matches: []string{srcLocal}}, t, t.ShortCircuit))
-	if t.External.Verdict == proxier.Accept {
+	if t.External.Verdict == proxier.Accept && !w.virtual() {
 		add(toPool(rule{}, t, t.External))
 	}
 	return c

@@ -53,6 +53,10 @@ type node struct {
 // A forest builds the trees of one table; it gathers which chains came and
 // which went since the tree before.
 type forest struct {
+	// original trees go by the destination a connection had before it was
+	// translated.
+	original bool
+
 	added   []*Chain
 	removed map[*Chain]bool
 }
@@ -68,9 +72,9 @@ func (f *forest) node(prev *node, name, prefix string, entries []*entry) *node {
 		return prev
 	}
 	n := &node{entries: entries}
-	parts := split(entries)
+	parts := f.split(entries)
 	if name == "" && len(parts) > 1 && entries[0].addr.IsValid() {
-		parts = fence(entries, parts)
+		parts = f.fence(entries, parts)
 	}
 	for _, part := range parts {
 		if part.match == "" || len(part.entries) == 1 {
@@ -145,7 +149,7 @@ type part struct {
 
 // split divides the entries of one chain into parts; a single part without a
 // match when they are few.
-func split(entries []*entry) []part {
+func (f *forest) split(entries []*entry) []part {
 	total := 0
 	for _, e := range entries {
 		total += len(e.rules)
@@ -157,27 +161,27 @@ func split(entries []*entry) []part {
 	step := min(bits.Len(uint(total-1)/aimFlat), maxStep)
 	switch {
 	case first.addr != last.addr:
-		return splitByAddress(entries, commonBits(first.addr, last.addr)+step)
+		return f.splitByAddress(entries, commonBits(first.addr, last.addr)+step)
 	case first.protocol != last.protocol:
 		return group(entries, func(p place) string { return p.protocol }, func(p place) (string, string) {
-			return p.matchAddr() + "-p " + p.protocol, p.nameAddr() + p.protocol
+			return f.matchPort(p, 0, 0), p.nameAddr() + p.protocol
 		})
 	default:
-		return splitByPort(entries, bits.LeadingZeros16(first.port^last.port)+step)
+		return f.splitByPort(entries, bits.LeadingZeros16(first.port^last.port)+step)
 	}
 }
 
 // fence puts one rule before a root's parts, if all entries have an address
 // prefix in common: a packet that concerns no Service walks that rule and is
 // done.
-func fence(entries []*entry, parts []part) []part {
+func (f *forest) fence(entries []*entry, parts []part) []part {
 	if common(entries).Bits() == 0 {
 		return parts
 	}
-	return []part{addressPart(entries)}
+	return []part{f.addressPart(entries)}
 }
 
-func splitByAddress(entries []*entry, length int) []part {
+func (f *forest) splitByAddress(entries []*entry, length int) []part {
 	length = min(length, entries[0].addr.BitLen())
 	prefix := func(p place) netip.Prefix {
 		prefix, _ := p.addr.Prefix(length) // length is within the address
@@ -185,15 +189,19 @@ func splitByAddress(entries []*entry, length int) []part {
 	}
 	parts := group(entries, prefix, func(place) (string, string) { return "", "" })
 	for i := range parts {
-		parts[i] = addressPart(parts[i].entries)
+		parts[i] = f.addressPart(parts[i].entries)
 	}
 	return parts
 }
 
 // addressPart is matched by the longest prefix that holds its entries.
-func addressPart(entries []*entry) part {
-	prefix := common(entries).String()
-	return part{entries, "-d " + prefix, prefix}
+func (f *forest) addressPart(entries []*entry) part {
+	prefix := common(entries)
+	match := "-d " + prefix.String()
+	if f.original {
+		match = originalDestination(prefix, 0, 0)
+	}
+	return part{entries, match, prefix.String()}
 }
 
 // common is the longest prefix that holds all entries, which are sorted.
@@ -203,14 +211,13 @@ func common(entries []*entry) netip.Prefix {
 	return prefix
 }
 
-func splitByPort(entries []*entry, length int) []part {
+func (f *forest) splitByPort(entries []*entry, length int) []part {
 	size := uint32(1) << (16 - min(length, 16))
 	start := func(p place) uint32 { return uint32(p.port) / size * size }
 	return group(entries, start, func(p place) (string, string) {
 		first := uint16(start(p))
 		last := uint16(start(p) + size - 1)
-		match := p.matchAddr() + "-p " + p.protocol + " " + dport(p.protocol, first, last)
-		return match, fmt.Sprintf("%s%s:%d-%d", p.nameAddr(), p.protocol, first, last)
+		return f.matchPort(p, first, last), fmt.Sprintf("%s%s:%d-%d", p.nameAddr(), p.protocol, first, last)
 	})
 }
 
@@ -229,14 +236,42 @@ func group[K comparable](entries []*entry, key func(place) K, describe func(plac
 	return parts
 }
 
-// matchAddr and nameAddr are empty where the place has no address.
-func (p place) matchAddr() string {
-	if !p.addr.IsValid() {
-		return ""
+// matchPort matches the place's address, if it has one, its protocol and, where
+// last is not 0, ports of a range.
+func (f *forest) matchPort(p place, first, last uint16) string {
+	r := rule{protocol: p.protocol}
+	switch {
+	case p.addr.IsValid() && f.original:
+		r.matches = []string{originalDestination(single(p.addr), first, last)}
+		return strings.TrimSpace(r.String())
+	case p.addr.IsValid():
+		r.dst = single(p.addr)
 	}
-	return "-d " + single(p.addr).String() + " "
+	if last != 0 {
+		r.matches = []string{dport(p.protocol, first, last)}
+	}
+	return strings.TrimSpace(r.String())
 }
 
+// originalDestination matches what a connection was sent to before it was
+// translated: an address range and, where last is not 0, ports.
+func originalDestination(prefix netip.Prefix, first, last uint16) string {
+	text := prefix.String()
+	if prefix.IsSingleIP() {
+		text = prefix.Addr().String()
+	}
+	match := "-m conntrack --ctorigdst " + text
+	switch {
+	case last == 0:
+		return match
+	case first == last:
+		return fmt.Sprintf("%s --ctorigdstport %d", match, first)
+	default:
+		return fmt.Sprintf("%s --ctorigdstport %d:%d", match, first, last)
+	}
+}
+
+// nameAddr is empty where the place has no address.
 func (p place) nameAddr() string {
 	if !p.addr.IsValid() {
 		return ""
