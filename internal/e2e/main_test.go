@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kube-proxier/kube-proxier/internal/testenv"
@@ -88,6 +89,7 @@ func startKube() (err error) {
 		return err
 	}
 	config.QPS = -1 // no limit
+	config.WarningHandler = rest.NoWarnings{}
 	shared.client, err = kubernetes.NewForConfig(config)
 	return err
 }
