@@ -152,3 +152,25 @@ func count(t *testing.T, what string, got, want int) {
 		t.Errorf("%s: %d, want %d", what, got, want)
 	}
 }
+
+// many is a store with n Services like shop/dns, of one endpoint each.
+func many(n int) *proxier.Store {
+	store := proxier.NewStore()
+	store.SetNode(clustergen.Node())
+	for i := range n {
+		name := fmt.Sprintf("dns-%d", i)
+		store.SetService(service(func(s *corev1.Service) {
+			s.Name, s.Spec.ClusterIP = name, fmt.Sprintf("10.97.%d.%d", i/256, i%256)
+			s.Spec.ClusterIPs, s.Spec.IPFamilies = []string{s.Spec.ClusterIP}, s.Spec.IPFamilies[:1]
+		}))
+		endpoints := slice(proxier.IPv4, fmt.Sprintf("10.244.%d.%d", i/256, i%256))
+		endpoints.Name, endpoints.Labels[discoveryv1.LabelServiceName] = name, name
+		store.SetEndpointSlice(endpoints)
+	}
+	store.SetSynced()
+	return store
+}
+
+func netipPort(a netip.AddrPort, port uint16) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr(), port)
+}

@@ -39,9 +39,9 @@ func (Table) Flows(ctx context.Context, family proxier.Family, yield func(*Flow)
 	}
 	defer closeSocket()
 	request := newRequest(socket, messageGet, syscall.NLM_F_DUMP, dumpRequest(family))
+	var f Flow
 	err = request.ExecuteIter(syscall.NETLINK_NETFILTER, 0, func(message []byte) bool {
-		f, ok := parseFlow(message)
-		if !ok {
+		if !parseFlow(message, &f) {
 			return true
 		}
 		f.ToNode = local.contain(f.Original.Dst.Addr())

@@ -114,12 +114,12 @@ func appendNested(b []byte, kind uint16, value func([]byte) []byte) []byte {
 	return b
 }
 
-// parseFlow reads the kernel's message about a flow, from its nfgenmsg on; false
-// where there are not two whole tuples in it.
-func parseFlow(message []byte) (Flow, bool) {
-	var f Flow
+// parseFlow reads the kernel's message about a flow, from its nfgenmsg on, into
+// f; false where there are not two whole tuples in it.
+func parseFlow(message []byte, f *Flow) bool {
+	*f = Flow{}
 	if len(message) < sizeofNfgenmsg {
-		return f, false
+		return false
 	}
 	for kind, value := range attributes(message[sizeofNfgenmsg:]) {
 		switch kind {
@@ -133,7 +133,7 @@ func parseFlow(message []byte) (Flow, bool) {
 			f.ID = uint32(number(value, 4))
 		}
 	}
-	return f, f.Original.whole() && f.Reply.whole()
+	return f.Original.whole() && f.Reply.whole()
 }
 
 // whole reports whether the tuple has both addresses.

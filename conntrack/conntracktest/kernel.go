@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,25 +31,31 @@ type Kernel struct {
 	FailRead, FailDelete func(n int) error
 
 	mu             sync.Mutex
-	flows          []conntrack.Flow
+	flows          map[key]conntrack.Flow
 	lastID         uint32
 	reads, deletes int
 }
 
-// Track adds a flow as it would be after its first packet, and returns it with
-// its ID. A flow with the same Original and Zone ends the one before.
-func (k *Kernel) Track(f conntrack.Flow) conntrack.Flow {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.lastID++
-	f.ID = k.lastID
-	k.flows = slices.DeleteFunc(k.flows, func(g conntrack.Flow) bool { return same(&f, &g) })
-	k.flows = append(k.flows, f)
-	return f
+// A key is what flows differ in.
+type key struct {
+	protocol uint8
+	original conntrack.Tuple
+	zone     uint16
 }
 
-func same(f, g *conntrack.Flow) bool {
-	return f.Protocol == g.Protocol && f.Original == g.Original && f.Zone == g.Zone
+func keyOf(f *conntrack.Flow) key { return key{f.Protocol, f.Original, f.Zone} }
+
+// Track adds a flow as it would be after its first packet. A flow with the same
+// protocol, Original and Zone ends the one before.
+func (k *Kernel) Track(f conntrack.Flow) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.flows == nil {
+		k.flows = map[key]conntrack.Flow{}
+	}
+	k.lastID++
+	f.ID = k.lastID
+	k.flows[keyOf(&f)] = f
 }
 
 // Reads is how often the table was read.
@@ -70,8 +77,8 @@ func (k *Kernel) String() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	lines := make([]string, 0, len(k.flows))
-	for i := range k.flows {
-		lines = append(lines, k.flows[i].String()+"\n")
+	for _, f := range k.flows {
+		lines = append(lines, f.String()+"\n")
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")
@@ -81,7 +88,7 @@ func (k *Kernel) String() string {
 func (k *Kernel) Flows(ctx context.Context, family proxier.Family, yield func(*conntrack.Flow) bool) error {
 	k.mu.Lock()
 	k.reads++
-	n, flows := k.reads, slices.Clone(k.flows)
+	n, flows := k.reads, slices.Collect(maps.Values(k.flows))
 	k.mu.Unlock()
 	if k.FailRead != nil {
 		if err := k.FailRead(n); err != nil {
@@ -92,11 +99,12 @@ func (k *Kernel) Flows(ctx context.Context, family proxier.Family, yield func(*c
 	if interrupted {
 		flows = flows[:len(flows)/2]
 	}
+	var f conntrack.Flow
 	for i := range k.Strangers {
 		if i%4096 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		f := stranger(uint32(i))
+		f = stranger(uint32(i))
 		if !yield(&f) {
 			return nil
 		}
@@ -141,7 +149,9 @@ func (k *Kernel) Delete(_ context.Context, family proxier.Family, flows []conntr
 		if f.Protocol != conntrack.UDP || proxier.FamilyOf(f.Original.Dst.Addr()) != family {
 			return fmt.Errorf("asked to delete %s, which is not UDP over %s", f, family)
 		}
-		k.flows = slices.DeleteFunc(k.flows, func(g conntrack.Flow) bool { return same(f, &g) && f.ID == g.ID })
+		if k.flows[keyOf(f)].ID == f.ID {
+			delete(k.flows, keyOf(f))
+		}
 	}
 	return err
 }
