@@ -141,9 +141,9 @@ func (p *play) prepare(t *testing.T, kernels map[proxier.Family]*kernel) {
 	p.startServers(t)
 }
 
-// ownAddresses gives node1 those the scenario's Node has beyond the usual.
+// ownAddresses gives node1 those it has beyond the usual.
 func (p *play) ownAddresses(t *testing.T) {
-	for _, addr := range p.Addresses() {
+	for _, addr := range p.nodeIPs {
 		if slices.Contains(p.node1.Addrs(), addr) {
 			continue
 		}
