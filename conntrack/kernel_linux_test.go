@@ -1,0 +1,505 @@
+package conntrack_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kube-proxier/kube-proxier/conntrack"
+	"github.com/kube-proxier/kube-proxier/internal/clustergen"
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// A stage is the standard network with kube-proxier's dataplanes of one family
+// at work on node1, as the daemon wires them.
+type stage struct {
+	*testenv.Cluster
+	t      *testing.T
+	family proxier.Family
+	store  *proxier.Store
+	node1  *testenv.Node
+	client *testenv.Host // a pod on node1
+	old    *testenv.Host
+	next   *testenv.Host
+	tool   *iptables.Tool
+}
+
+// eachFamily runs the test over both, at the same time.
+func eachFamily(t *testing.T, test func(t *testing.T, s *stage)) {
+	t.Parallel()
+	for _, family := range proxier.Families {
+		t.Run(string(family), func(t *testing.T) {
+			t.Parallel()
+			testenv.Need(t, testenv.Root, testenv.IPTablesNFT)
+			test(t, newStage(t, family))
+		})
+	}
+}
+
+// newStage has the pods "old" and "new" on node2, which both serve port 5353,
+// and no Service yet.
+func newStage(t *testing.T, family proxier.Family) *stage {
+	t.Helper()
+	c := testenv.StartCluster(t)
+	s := &stage{Cluster: c, t: t, family: family, store: cluster(nil), node1: c.Node("node1")}
+	s.client = s.pod("node1", "client")
+	s.old, s.next = s.pod("node2", "old"), s.pod("node2", "new")
+	s.serve("udp", s.old, 5353)
+	s.serve("udp", s.next, 5353)
+	s.do(func() (err error) {
+		s.tool, err = iptables.FindTool(t.Context(), family)
+		if err == nil && s.tool.Variant != "nft" {
+			s.tool, err = s.tool.OtherVariant()
+		}
+		return err
+	})
+	return s
+}
+
+func (s *stage) do(f func() error) {
+	s.t.Helper()
+	if err := s.node1.Do(f); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *stage) pod(node, name string) *testenv.Host {
+	s.t.Helper()
+	pod, err := s.Node(node).AddPod(name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pod
+}
+
+func (s *stage) addr(h *testenv.Host) netip.Addr {
+	if s.family == proxier.IPv4 {
+		return h.Addr4()
+	}
+	return h.Addr6()
+}
+
+func (s *stage) serve(proto string, h *testenv.Host, port uint16) {
+	s.t.Helper()
+	if _, err := h.Serve(proto, netip.AddrPortFrom(s.addr(h), port)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *stage) vip(port uint16) netip.AddrPort {
+	vip := vip4
+	if s.family == proxier.IPv6 {
+		vip = vip6
+	}
+	return netip.AddrPortFrom(netip.MustParseAddr(vip), port)
+}
+
+// setService makes shop/dns, created afresh, or changes it.
+func (s *stage) setService(mutate ...func(*corev1.Service)) { s.store.SetService(service(mutate...)) }
+
+// setEndpoints makes these pods the endpoints.
+func (s *stage) setEndpoints(pods ...*testenv.Host) {
+	var texts []string
+	for _, pod := range pods {
+		text := s.addr(pod).String()
+		if s.node1.PodCIDRs[0].Contains(pod.Addr4()) {
+			text += " here"
+		}
+		texts = append(texts, text)
+	}
+	s.store.SetEndpointSlice(slice(s.family, texts...))
+}
+
+// start runs the dataplanes until the test or stop ends them. alone leaves out
+// what this package does.
+func (s *stage) start(alone bool) (stop func()) {
+	s.t.Helper()
+	passes := &passes{}
+	r := &proxier.Reconciler{
+		Store: s.store, Options: clustergen.Options(s.family), Reporter: passes,
+		Pacer: proxier.Pacer{MinInterval: 10 * time.Millisecond, MaxBackoff: time.Second},
+		Dataplanes: []proxier.Dataplane{iptables.NewDataplane(tables{s.node1.Host, s.tool}, iptables.Config{
+			Options:  iptables.Options{Features: s.tool.Probe(s.t.Context()), MasqueradeBit: 14},
+			MaxNames: s.tool.MaxNames(),
+		})},
+	}
+	want := 1
+	if !alone {
+		r.Followers = []proxier.Dataplane{conntrack.NewDataplane(table{s.node1.Host})}
+		want = 2
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = r.Run(ctx) })
+	stop = sync.OnceFunc(func() {
+		cancel()
+		running.Wait()
+		for _, err := range passes.failed() {
+			s.t.Errorf("a pass failed: %v", err)
+		}
+	})
+	s.t.Cleanup(stop)
+	s.eventually("the first pass", func() bool { return passes.count() >= want })
+	return stop
+}
+
+// passes remembers reports.
+type passes struct {
+	mu   sync.Mutex
+	n    int
+	errs []error
+}
+
+func (p *passes) Synced(r proxier.Report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n++
+	if r.Err != nil {
+		p.errs = append(p.errs, r.Err)
+	}
+}
+
+func (p *passes) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}
+
+func (p *passes) failed() []error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.errs
+}
+
+// patience is how long a test waits for what should take milliseconds.
+const patience = 20 * time.Second
+
+func (s *stage) eventually(what string, done func() bool) {
+	s.t.Helper()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-poll.C {
+		if done() {
+			return
+		}
+	}
+	s.t.Fatalf("%s: not within %s; node1 tracks\n%s", what, patience, s.tracked())
+}
+
+// open starts a UDP flow from port 4000 of the host.
+func (s *stage) open(from *testenv.Host, to netip.AddrPort) *testenv.Conn {
+	s.t.Helper()
+	conn, err := from.Open(s.t.Context(), "udp", to, testenv.DialOptions{
+		Source: netip.AddrPortFrom(s.addr(from), 4000), Timeout: 100 * time.Millisecond,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// ask sends once, from a port of the kernel's choice.
+func (s *stage) ask(from *testenv.Host, to netip.AddrPort) string {
+	reply, err := from.Dial(s.t.Context(), "udp", to, testenv.DialOptions{Timeout: 100 * time.Millisecond})
+	return testenv.Outcome(reply, err)
+}
+
+// answers has the client send until that server answers.
+func (s *stage) answers(conn *testenv.Conn, server string) {
+	s.t.Helper()
+	start := time.Now()
+	s.eventually("an answer from "+server, func() bool { return testenv.Outcome(conn.Ask()) == server })
+	s.t.Logf("answered by %s after %s", server, time.Since(start).Round(time.Millisecond))
+}
+
+// flows are the flows that node1 tracks and that the test asks for.
+func (s *stage) flows(wanted func(*conntrack.Flow) bool) []conntrack.Flow {
+	s.t.Helper()
+	var flows []conntrack.Flow
+	err := table{s.node1.Host}.Flows(s.t.Context(), s.family, func(f *conntrack.Flow) bool {
+		if wanted(f) {
+			flows = append(flows, *f)
+		}
+		return true
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return flows
+}
+
+func (s *stage) tracked() (text string) {
+	for _, f := range s.flows(func(*conntrack.Flow) bool { return true }) {
+		text += f.String() + "\n"
+	}
+	return text
+}
+
+// to is the flows to an address and port.
+func (s *stage) to(dst netip.AddrPort) []conntrack.Flow {
+	s.t.Helper()
+	return s.flows(func(f *conntrack.Flow) bool { return f.Original.Dst == dst })
+}
+
+// tables are a host's iptables.
+type tables struct {
+	host *testenv.Host
+	tool *iptables.Tool
+}
+
+func (k tables) Save(ctx context.Context, name string) (text string, err error) {
+	err = k.host.Do(func() (err error) { text, err = k.tool.Save(ctx, name); return err })
+	return text, err
+}
+
+func (k tables) Restore(ctx context.Context, input string) error {
+	return k.host.Do(func() error { return k.tool.Restore(ctx, input) })
+}
+
+// table is a host's table of connections.
+type table struct{ host *testenv.Host }
+
+func (k table) Flows(ctx context.Context, family proxier.Family, yield func(*conntrack.Flow) bool) error {
+	return k.host.Do(func() error { return conntrack.Table{}.Flows(ctx, family, yield) })
+}
+
+func (k table) Delete(ctx context.Context, family proxier.Family, flows []conntrack.Stale) error {
+	return k.host.Do(func() error { return conntrack.Table{}.Delete(ctx, family, flows) })
+}
+
+// A UDP client that keeps its source port follows its Service from a pod that
+// is gone to the next, whatever way it comes.
+func TestClientFollowsAReplacedPod(t *testing.T) {
+	ways := []struct {
+		name    string
+		service []func(*corev1.Service)
+		way     func(s *stage) (from *testenv.Host, to netip.AddrPort)
+	}{
+		{"pod to cluster IP", nil, func(s *stage) (*testenv.Host, netip.AddrPort) { return s.client, s.vip(53) }},
+		{"node to cluster IP", nil, func(s *stage) (*testenv.Host, netip.AddrPort) { return s.node1.Host, s.vip(53) }},
+		{"outside to node port", []func(*corev1.Service){exposed}, func(s *stage) (*testenv.Host, netip.AddrPort) {
+			return s.Client(), netip.AddrPortFrom(s.addr(s.node1.Host), nodePort)
+		}},
+		{"node to its node port", []func(*corev1.Service){exposed}, func(s *stage) (*testenv.Host, netip.AddrPort) {
+			return s.node1.Host, netip.AddrPortFrom(s.addr(s.node1.Host), nodePort)
+		}},
+	}
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			eachFamily(t, func(t *testing.T, s *stage) {
+				s.setService(way.service...)
+				s.setEndpoints(s.old)
+				s.start(false)
+				conn := s.open(way.way(s))
+				s.answers(conn, "old")
+				s.setEndpoints(s.next)
+				s.answers(conn, "new")
+			})
+		})
+	}
+}
+
+func TestClientFollowsAReplacedPodAtALoadBalancer(t *testing.T) {
+	t.Parallel()
+	testenv.Need(t, testenv.Root, testenv.IPTablesNFT)
+	s := newStage(t, proxier.IPv4)
+	s.setService(exposed)
+	s.setEndpoints(s.old)
+	s.start(false)
+	conn := s.open(s.Client(), netip.MustParseAddrPort(balancer+":53"))
+	s.answers(conn, "old")
+	s.setEndpoints(s.next)
+	s.answers(conn, "new")
+}
+
+func TestClientFollowsAReplacedPodOfItsNode(t *testing.T) {
+	eachFamily(t, func(t *testing.T, s *stage) {
+		near, nearer := s.pod("node1", "near"), s.pod("node1", "nearer")
+		s.serve("udp", near, 5353)
+		s.serve("udp", nearer, 5353)
+		s.setService(internalLocal)
+		s.setEndpoints(near, s.old)
+		s.start(false)
+		conn := s.open(s.client, s.vip(53))
+		s.answers(conn, "near")
+		s.setEndpoints(nearer, s.old)
+		s.answers(conn, "nearer")
+	})
+}
+
+// What happens otherwise: the client talks to the old pod for ever.
+func TestRulesAloneDoNotMoveAFlow(t *testing.T) {
+	eachFamily(t, func(t *testing.T, s *stage) {
+		s.setService()
+		s.setEndpoints(s.old)
+		stop := s.start(true)
+		conn := s.open(s.client, s.vip(53))
+		s.answers(conn, "old")
+		s.setEndpoints(s.next)
+		s.eventually("the rules lead to the new pod", func() bool { return s.ask(s.node1.Host, s.vip(53)) == "new" })
+		for range 10 {
+			if got := testenv.Outcome(conn.Ask()); got != "old" {
+				t.Fatalf("the old flow is answered by %q: this test shows nothing here", got)
+			}
+		}
+		stop()
+		s.start(false) // also what a restart finds
+		s.answers(conn, "new")
+	})
+}
+
+func TestClientComesBackAfterScalingToZero(t *testing.T) {
+	eachFamily(t, func(t *testing.T, s *stage) {
+		s.setService()
+		s.setEndpoints(s.old)
+		s.start(false)
+		conn := s.open(s.client, s.vip(53))
+		s.answers(conn, "old")
+		s.setEndpoints()
+		s.eventually("the flow is gone", func() bool { return len(s.to(s.vip(53))) == 0 })
+		s.eventually("the client is refused", func() bool { return testenv.Outcome(conn.Ask()) == "refused" })
+		s.setEndpoints(s.next)
+		s.answers(conn, "new")
+	})
+}
+
+func TestClientComesBackAfterTheServiceIsMadeAnew(t *testing.T) {
+	eachFamily(t, func(t *testing.T, s *stage) {
+		s.setService()
+		s.setEndpoints(s.old)
+		s.start(false)
+		conn := s.open(s.client, s.vip(53))
+		s.answers(conn, "old")
+		s.store.DeleteService(dns)
+		s.eventually("the flow is gone", func() bool { return len(s.to(s.vip(53))) == 0 })
+		if got := testenv.Outcome(conn.Ask()); got == "old" {
+			t.Error("a pod answers for a Service that was deleted")
+		}
+		s.setService()
+		s.setEndpoints(s.next)
+		s.answers(conn, "new")
+	})
+}
+
+// The client began before there was anything to translate its packets.
+func TestClientThatWasThereFirst(t *testing.T) {
+	eachFamily(t, func(t *testing.T, s *stage) {
+		s.start(false)
+		conn := s.open(s.client, s.vip(53))
+		if got := testenv.Outcome(conn.Ask()); got == "new" {
+			t.Fatal("answered without a Service")
+		}
+		if flows := s.to(s.vip(53)); len(flows) != 1 || flows[0].Translated() {
+			t.Fatalf("want one flow that is not translated; node1 tracks\n%s", s.tracked())
+		}
+		s.setService()
+		s.setEndpoints(s.next)
+		s.answers(conn, "new")
+	})
+}
+
+func TestHealthyFlowsStay(t *testing.T) {
+	eachFamily(t, func(t *testing.T, s *stage) {
+		s.serve("udp", s.client, nodePort)
+		s.setService(exposed)
+		s.setEndpoints(s.old, s.next)
+		stop := s.start(false)
+		conn := s.open(s.client, s.vip(53))
+		server, err := conn.Ask()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// To the number of a node port, but through the node.
+		passing := s.open(s.Client(), netip.AddrPortFrom(s.addr(s.client), nodePort))
+		s.answers(passing, "client")
+		ids := func() [2]conntrack.Flow {
+			t.Helper()
+			a, b := s.to(s.vip(53)), s.to(netip.AddrPortFrom(s.addr(s.client), nodePort))
+			if len(a) != 1 || len(b) != 1 {
+				t.Fatalf("want one flow of each kind; node1 tracks\n%s", s.tracked())
+			}
+			return [2]conntrack.Flow{a[0], b[0]}
+		}
+		before := ids()
+
+		stop()
+		s.start(false)
+		if after := ids(); after != before {
+			t.Errorf("after a restart the flows are %v, want the same, %v", after, before)
+		}
+		// The other endpoint goes, and the node port becomes another.
+		s.setEndpoints(map[string]*testenv.Host{"old": s.old, "new": s.next}[server.Server])
+		s.store.SetService(service(exposed, func(s *corev1.Service) { s.Spec.Ports[0].NodePort = nodePort + 1 }))
+		s.eventually("the node port is another", func() bool {
+			return s.ask(s.Client(), netip.AddrPortFrom(s.addr(s.node1.Host), nodePort+1)) == server.Server
+		})
+		if after := ids(); after != before {
+			t.Errorf("after changes that concern others the flows are %v, want the same, %v", after, before)
+		}
+	})
+}
+
+func TestTCPStays(t *testing.T) {
+	eachFamily(t, func(t *testing.T, s *stage) {
+		s.serve("tcp", s.old, 5353)
+		s.serve("tcp", s.next, 5353)
+		s.setService()
+		s.setEndpoints(s.old)
+		s.start(false)
+		conn, err := s.client.Open(t.Context(), "tcp", s.vip(53), testenv.DialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		udp := s.open(s.client, s.vip(53))
+		s.answers(udp, "old")
+		s.setEndpoints(s.next)
+		s.answers(udp, "new") // what is done about the change is done
+		for range 3 {
+			if got := testenv.Outcome(conn.Ask()); got != "old" {
+				t.Errorf("the connection is answered by %q, want the pod it began with", got)
+			}
+		}
+	})
+}
+
+// Deleting names the very flow; what is not there counts as deleted.
+func TestDeleteNamesTheFlow(t *testing.T) {
+	eachFamily(t, func(t *testing.T, s *stage) {
+		s.start(true)
+		conn := s.open(s.client, netip.AddrPortFrom(s.addr(s.next), 5353))
+		s.answers(conn, "new")
+		to := netip.AddrPortFrom(s.addr(s.next), 5353)
+		f := s.to(to)[0]
+		k := table{s.node1.Host}
+		another := f
+		another.ID++
+		if err := k.Delete(t.Context(), s.family, []conntrack.Stale{{Flow: another}}); err != nil {
+			t.Error(err)
+		}
+		if got := s.to(to); len(got) != 1 || got[0] != f {
+			t.Errorf("after another was deleted: %v, want %v", got, f)
+		}
+		for range 2 {
+			if err := k.Delete(t.Context(), s.family, []conntrack.Stale{{Flow: f}}); err != nil {
+				t.Error(err)
+			}
+			if got := s.to(to); len(got) != 0 {
+				t.Errorf("left: %v", got)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := k.Flows(ctx, s.family, func(*conntrack.Flow) bool { return true }); !errors.Is(err, context.Canceled) {
+			t.Errorf("the error is %v, want that the context ended", err)
+		}
+	})
+}
