@@ -29,6 +29,7 @@ type stage struct {
 	old    *testenv.Host
 	next   *testenv.Host
 	tool   *iptables.Tool
+	passes *passes // since the last start
 }
 
 // eachFamily runs the test over both, at the same time.
@@ -121,9 +122,10 @@ func (s *stage) setEndpoints(pods ...*testenv.Host) {
 // what this package does.
 func (s *stage) start(alone bool) (stop func()) {
 	s.t.Helper()
-	passes := &passes{}
+	seen := &passes{}
+	s.passes = seen
 	r := &proxier.Reconciler{
-		Store: s.store, Options: clustergen.Options(s.family), Reporter: passes,
+		Store: s.store, Options: clustergen.Options(s.family), Reporter: seen,
 		Pacer: proxier.Pacer{MinInterval: 10 * time.Millisecond, MaxBackoff: time.Second},
 		Dataplanes: []proxier.Dataplane{iptables.NewDataplane(tables{s.node1.Host, s.tool}, iptables.Config{
 			Options:  iptables.Options{Features: s.tool.Probe(s.t.Context()), MasqueradeBit: 14},
@@ -141,26 +143,30 @@ func (s *stage) start(alone bool) (stop func()) {
 	stop = sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
-		for _, err := range passes.failed() {
+		for _, err := range seen.failed() {
 			s.t.Errorf("a pass failed: %v", err)
 		}
 	})
 	s.t.Cleanup(stop)
-	s.eventually("the first pass", func() bool { return passes.count() >= want })
+	s.eventually("the first pass", func() bool { return seen.count() >= want })
 	return stop
 }
 
 // passes remembers reports.
 type passes struct {
-	mu   sync.Mutex
-	n    int
-	errs []error
+	mu       sync.Mutex
+	n        int
+	errs     []error
+	followed *proxier.State
 }
 
 func (p *passes) Synced(r proxier.Report) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.n++
+	if r.Following {
+		p.followed = r.State
+	}
 	if r.Err != nil {
 		p.errs = append(p.errs, r.Err)
 	}
@@ -176,6 +182,13 @@ func (p *passes) failed() []error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.errs
+}
+
+// follows reports whether the flows were compared with such a State.
+func (p *passes) follows(such func(*proxier.State) bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.followed != nil && such(p.followed)
 }
 
 // patience is how long a test waits for what should take milliseconds.
@@ -438,9 +451,12 @@ func TestHealthyFlowsStay(t *testing.T) {
 		// The other endpoint goes, and the node port becomes another.
 		s.setEndpoints(map[string]*testenv.Host{"old": s.old, "new": s.next}[server.Server])
 		s.store.SetService(service(exposed, func(s *corev1.Service) { s.Spec.Ports[0].NodePort = nodePort + 1 }))
-		s.eventually("the node port is another", func() bool {
-			return s.ask(s.Client(), netip.AddrPortFrom(s.addr(s.node1.Host), nodePort+1)) == server.Server
+		s.eventually("flows are compared with the other node port", func() bool {
+			return s.passes.follows(func(state *proxier.State) bool { return state.NodePorts[0].Port == nodePort+1 })
 		})
+		if got := s.ask(s.Client(), netip.AddrPortFrom(s.addr(s.node1.Host), nodePort+1)); got != server.Server {
+			t.Errorf("the other node port is answered by %q, want %q", got, server.Server)
+		}
 		if after := ids(); after != before {
 			t.Errorf("after changes that concern others the flows are %v, want the same, %v", after, before)
 		}
