@@ -52,7 +52,7 @@ func (o *outline) chain(c *Chain, indent string) {
 }
 
 var (
-	commentMatch = regexp.MustCompile(`-m comment --comment ("(?:[^"\\]|\\.)*"|\S+) ?`)                 
+	commentMatch = regexp.MustCompile(`-m comment --comment ("(?:[^"\\]|\\.)*"|\S+) ?`)
 	moduleName   = regexp.MustCompile(`-m (tcp|udp|sctp|conntrack|addrtype|statistic|recent|mark|bpf) `)
 )
 
