@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -48,9 +49,9 @@ type Watcher struct {
 // error tells that the machine could not run all commands, with the end of its
 // console; the exits are then those of the commands that did end.
 func Run(ctx context.Context, watcher Watcher, commands ...Command) ([]Exit, error) {
-	kernel, err := Prepare(ctx, watcher.Log)
+	kernel, err := prerequisites(ctx, watcher.Log)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	dir, err := os.MkdirTemp("", "vm-*")
 	if err != nil {
@@ -66,6 +67,18 @@ func Run(ctx context.Context, watcher Watcher, commands ...Command) ([]Exit, err
 		return exits, fmt.Errorf("virtual machine: %w", err)
 	}
 	return exits, nil
+}
+
+// ErrUnavailable says that no machine can be had here: not this processor, no qemu,
+// or no kernel.
+var ErrUnavailable = errors.New("virtual machine unavailable")
+
+// prerequisites are what the host must have, or be able to get.
+func prerequisites(ctx context.Context, log io.Writer) (Kernel, error) {
+	if _, err := exec.LookPath(qemuProgram); err != nil {
+		return Kernel{}, fmt.Errorf("%w (Debian has it in the package qemu-system-x86)", err)
+	}
+	return Prepare(ctx, log)
 }
 
 // machine is one run of Run.
@@ -169,6 +182,9 @@ func listen(guest io.Reader, watcher Watcher, ready func()) ([]Exit, error) {
 	}
 }
 
+// consoleLines are enough for a panic with its backtrace.
+const consoleLines = 60
+
 // lastWords are the ends of what qemu and the guest's kernel said.
 func (m machine) lastWords() string {
 	var words []string
@@ -178,7 +194,7 @@ func (m machine) lastWords() string {
 			words = append(words, err.Error())
 			continue
 		}
-		words = append(words, lastLines(string(text), 25)...)
+		words = append(words, lastLines(string(text), consoleLines)...)
 	}
 	return strings.Join(words, "\n")
 }
@@ -187,6 +203,10 @@ func (m machine) lastWords() string {
 // a terminal understands.
 func lastLines(text string, limit int) []string {
 	text = regexp.MustCompile(`\x1b(\[[0-9;?]*[A-Za-z]|c)|[\r\x00]`).ReplaceAllString(text, "")
-	lines := strings.Split(strings.TrimSpace(text), "\n")
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return nil
+	}
+	lines := strings.Split(text, "\n")
 	return lines[max(0, len(lines)-limit):]
 }

@@ -2,7 +2,6 @@ package vm
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"sync"
 
@@ -45,11 +44,12 @@ var needed = sync.OnceValue(func() string {
 	if os.Geteuid() != 0 {
 		return "not root"
 	}
-	if _, err := command(context.Background(), "/", "modprobe", append([]string{"-a"}, Modules()...)...); err != nil {
-		return fmt.Sprintf("modules missing: %v", err)
+	_, err := command(context.Background(), "/", "modprobe", append([]string{"-a"}, Modules()...)...)
+	if _, missing := os.Stat("/proc/net/ip_vs"); missing != nil {
+		return "this kernel has no IPVS"
 	}
-	if _, err := os.Stat("/proc/net/ip_vs"); err != nil {
-		return fmt.Sprintf("no IPVS: %v", err)
+	if err != nil {
+		return err.Error()
 	}
 	return ""
 })

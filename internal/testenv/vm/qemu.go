@@ -12,6 +12,8 @@ import (
 	"github.com/kube-proxier/kube-proxier/internal/testenv/vm/wire"
 )
 
+const qemuProgram = "qemu-system-x86_64"
+
 // kernelArguments: the console is for what goes wrong, and what goes wrong ends
 // the machine (panic=-1 reboots at once, which -no-reboot turns into an exit).
 // Watchdogs would complain of the emulation's pauses, and guarding against other
@@ -26,13 +28,12 @@ type qemu struct {
 
 // startQEMU starts the machine. It ends with ctx, or with this thread.
 func startQEMU(ctx context.Context, m machine, accelerator string) (*qemu, error) {
-	const program = "qemu-system-x86_64"
 	log, err := os.Create(m.qemuLog())
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() // qemu has its own descriptor
-	cmd := exec.CommandContext(ctx, program, m.arguments(accelerator)...)
+	cmd := exec.CommandContext(ctx, qemuProgram, m.arguments(accelerator)...)
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// The port is closed for the guest when its input ends, so the pipe stays open
@@ -45,7 +46,7 @@ func startQEMU(ctx context.Context, m machine, accelerator string) (*qemu, error
 		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w (Debian has it in the package qemu-system-x86)", err)
+		return nil, err
 	}
 	return &qemu{cmd: cmd, output: output}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,10 +87,14 @@ func (s Suite) runInside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, exit := range exits {
-		if exit.Status != 0 {
-			return ErrTestsFailed
-		}
+	return verdict(exits)
+}
+
+// verdict of packages whose tests have all ended somehow.
+func verdict(exits []Exit) error {
+	failed := func(exit Exit) bool { return exit.Status != 0 }
+	if slices.ContainsFunc(exits, failed) {
+		return ErrTestsFailed
 	}
 	return nil
 }
