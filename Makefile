@@ -33,9 +33,9 @@ test: kube-apiserver test-ipvs ## all tests; what needs root or a kernel feature
 test-ipvs: setup ## tests of IPVS, in a virtual machine unless this kernel has it
 	@$(GO) run ./internal/testenv/vm/cmd/vm test -t 20m $(IPVS) $(if $(IPVSFLAGS),-- $(IPVSFLAGS))
 
-race: kube-apiserver ## all tests with the race detector
+race: kube-apiserver ## all tests with the race detector, but e2e: its daemon is a process without
 	@tools/setup.sh race
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v internal/e2e)
 
 e2e: kube-apiserver ## the tests against a real API server and a real kernel, each by name
 	$(GO) test -count=1 -v -timeout 20m ./internal/e2e ./internal/kerneltest
