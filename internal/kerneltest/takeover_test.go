@@ -236,8 +236,9 @@ func (p *play) dialOnce(t *testing.T, c packets.Case) error {
 	if i < 0 {
 		return fmt.Errorf("%s answered", seen.Local)
 	}
-	if have, known := p.masqueraded(seen); known && have != c.Want.Endpoints[i].Masquerade {
-		return fmt.Errorf("%s saw %s: masqueraded is %t", seen.Local, seen.Peer, have)
+	masquerade := c.Want.Endpoints[i].Masquerade
+	if fits, certain := p.sourceFits(seen, masquerade); !fits && certain {
+		return fmt.Errorf("%s saw %s, sent from %s: masqueraded has to be %t", seen.Local, seen.Peer, seen.from, masquerade)
 	}
 	return nil
 }
