@@ -12,7 +12,7 @@ func TestDiffSeesAndTheDaemonRepairsWhatSomebodyElseChanged(t *testing.T) {
 	bothVariants(t, func(t *testing.T, variant testenv.Variant) {
 		s := newStage(t, variant)
 		s.iptables("iptables", "-t", "nat", "-A", "PREROUTING", "-m", "comment", "--comment", "stranger", "-j", "ACCEPT")
-		d := s.startSynced() // it looks at the kernel again after 30 s
+		d := s.startSynced("--iptables-sync-period=1h") // it does not look at the kernel again
 		service := s.createService("web", nil)
 		s.setEndpoints("web", s.remote)
 		probes := from(clusterIPs(service), s.caller)

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"context"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,9 +26,7 @@ func TestNothingIsWrittenBeforeTheAPIServerAnswers(t *testing.T) {
 
 	d.kill()
 	s.setEndpoints("web", s.remote)
-	if err := shared.kube.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	startKube := s.stopKube()
 	s.restores.drain()
 	rules := s.rules()
 	d = s.start()
@@ -39,9 +39,7 @@ func TestNothingIsWrittenBeforeTheAPIServerAnswers(t *testing.T) {
 	}
 	s.expect("without an API server", "local", probes)
 
-	if err := shared.kube.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	startKube()
 	d.awaitSync()
 	s.expect("when the API server is there", "remote", probes)
 	s.awaitNoDiff()
@@ -73,4 +71,20 @@ func TestNothingIsWrittenBeforeTheNodeIsThere(t *testing.T) {
 	}
 	d.awaitSync()
 	s.expect("with the Node", "remote", from(clusterIPs(service), s.everybody()...))
+}
+
+// stopKube stops the API server that all tests share until start is called, or
+// the test ends.
+func (s *stage) stopKube() (start func()) {
+	s.t.Helper()
+	if err := shared.kube.Stop(); err != nil {
+		s.t.Fatal(err)
+	}
+	start = sync.OnceFunc(func() {
+		if err := shared.kube.Start(context.WithoutCancel(s.t.Context())); err != nil {
+			s.t.Fatal(err)
+		}
+	})
+	s.t.Cleanup(start)
+	return start
 }
