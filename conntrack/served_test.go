@@ -135,9 +135,10 @@ func TestWhatIsNoLongerServed(t *testing.T) {
 	if got := faults(second); got != deleted {
 		t.Errorf("after it is deleted: %v", got)
 	}
-	third := conntrack.NewServed(second, state(nil, slice(proxier.IPv4, "10.244.9.9")))
+	another := state(service(func(s *corev1.Service) { s.Spec.ClusterIP, s.Spec.ClusterIPs[0] = "10.96.0.99", "10.96.0.99" }))
+	third := conntrack.NewServed(second, another)
 	if got := faults(third); got != deleted {
-		t.Errorf("after it is deleted and something else changed: %v", got)
+		t.Errorf("after it is deleted and another is made: %v", got)
 	}
 	back := conntrack.NewServed(third, with)
 	if got := faults(back); got != healthy {
