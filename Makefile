@@ -8,8 +8,10 @@ export PATH := $(PATH):/usr/sbin:/sbin
 BENCH ?= .
 BENCHTIME ?= 1s
 FUZZTIME ?= 30s
+# Packages whose tests need a kernel with IPVS; IPVSFLAGS='-test.v -test.run=Drain'
+IPVS ?= ./internal/testenv/vm/selftest
 
-.PHONY: all help build setup kube-apiserver test race e2e golden fuzz bench demo lint fmt vuln verify clean
+.PHONY: all help build setup kube-apiserver test test-ipvs race e2e golden fuzz bench demo lint fmt vuln verify clean
 
 all: lint test ## lint and test
 
@@ -25,12 +27,15 @@ setup: ## install the Debian packages that tests need, or say which
 kube-apiserver: setup ## build the API server of the end-to-end tests (minutes, once)
 	@! command -v etcd >/dev/null || internal/testenv/kube/build.sh
 
-test: kube-apiserver ## all tests; what needs root or a kernel feature skips, with CI=true it fails
+test: kube-apiserver test-ipvs ## all tests; what needs root or a kernel feature skips, with CI=true it fails
 	$(GO) test -timeout 20m ./...
 
-race: kube-apiserver ## all tests with the race detector
+test-ipvs: setup ## tests of IPVS, in a virtual machine unless this kernel has it
+	@$(GO) run ./internal/testenv/vm/cmd/vm test -t 20m $(IPVS) $(if $(IPVSFLAGS),-- $(IPVSFLAGS))
+
+race: kube-apiserver ## all tests with the race detector, but e2e: its daemon is a process without
 	@tools/setup.sh race
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v internal/e2e)
 
 e2e: kube-apiserver ## the tests against a real API server and a real kernel, each by name
 	$(GO) test -count=1 -v -timeout 20m ./internal/e2e ./internal/kerneltest

@@ -52,8 +52,8 @@ func (o *outline) chain(c *Chain, indent string) {
 }
 
 var (
-	commentMatch = regexp.MustCompile(`-m comment --comment ("(?:[^"\\]|\\.)*"|\S+) ?`)                  //nolint:gochecknoglobals // compiled once
-	moduleName   = regexp.MustCompile(`-m (tcp|udp|sctp|conntrack|addrtype|statistic|recent|mark|bpf) `) //nolint:gochecknoglobals // compiled once
+	commentMatch = regexp.MustCompile(`-m comment --comment ("(?:[^"\\]|\\.)*"|\S+) ?`)
+	moduleName   = regexp.MustCompile(`-m (tcp|udp|sctp|conntrack|addrtype|statistic|recent|mark|bpf) `)
 )
 
 // shortened is a rule without what only the tool needs to know: the names of

@@ -65,7 +65,7 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 	}
 	report := f.reconciler.syncOne(ctx, f.dataplane, state)
 	report.Following = true
-	f.reconciler.tell(report)
+	f.reconciler.tell(ctx, report)
 	if report.Err != nil {
 		f.forget()
 		return outcome{}, fmt.Errorf("%s over %s: %w", report.Dataplane, report.Family, report.Err)

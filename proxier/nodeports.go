@@ -11,6 +11,20 @@ type NodePortAddresses struct {
 	Loopback bool
 }
 
+// Serves reports whether node ports are served on addr, provided that it is an
+// address of the node.
+func (a NodePortAddresses) Serves(addr netip.Addr) bool {
+	if addr.IsLoopback() && !a.Loopback {
+		return false
+	}
+	for _, p := range a.Within {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return len(a.Within) == 0
+}
+
 // nodePortAddresses resolves the operator's choice for one family. Ranges of
 // only the other family leave this one unrestricted, as does one that holds
 // every address.

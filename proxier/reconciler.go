@@ -2,7 +2,6 @@ package proxier
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -80,7 +79,7 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 			report.Drift = unchanged && r.looking && !report.Plan.Empty()
 			r.drifted = r.drifted || report.Drift
 		}
-		r.tell(report)
+		r.tell(ctx, report)
 		if report.Err != nil {
 			r.forget()
 			return fmt.Errorf("%s over %s: %w", d.Name(), r.Options.Family, report.Err)
@@ -111,8 +110,8 @@ func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Rep
 }
 
 // tell reports, unless the pass did not fail but was ended.
-func (r *Reconciler) tell(report Report) {
-	if r.Reporter == nil || errors.Is(report.Err, context.Canceled) {
+func (r *Reconciler) tell(ctx context.Context, report Report) {
+	if r.Reporter == nil || report.Err != nil && ctx.Err() != nil {
 		return
 	}
 	r.reporting.Lock()

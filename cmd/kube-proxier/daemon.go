@@ -103,6 +103,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 			Store:      store,
 			Options:    c.Options(tool.Family),
 			Dataplanes: newDataplanes(running, tool, c),
+			Followers:  newFollowers(),
 			Reporter:   newReporter(logger, recorder, c.NodeName),
 			Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
 		}
@@ -142,6 +143,16 @@ func printPlan(out io.Writer, family proxier.Family, dataplane string, plan prox
 		fmt.Fprintf(out, "# %s %s: nothing to do\n", family, dataplane)
 		return
 	}
-	s := plan.Summary()
-	fmt.Fprintf(out, "# %s %s: write %d chains with %d rules, delete %d chains\n%s", family, dataplane, s.Chains, s.Rules, s.Deleted, plan)
+	fmt.Fprintf(out, "# %s %s: %s\n%s", family, dataplane, counts(plan.Summary()), plan)
+}
+
+// counts says what a plan does.
+func counts(s proxier.Summary) string {
+	if s.Flows == 0 {
+		return fmt.Sprintf("write %d chains with %d rules, delete %d chains", s.Chains, s.Rules, s.Deleted)
+	}
+	if s.More {
+		return fmt.Sprintf("delete %d tracked connections, and more in the next pass", s.Flows)
+	}
+	return fmt.Sprintf("delete %d tracked connections", s.Flows)
 }

@@ -77,7 +77,7 @@ func (d *difference) command(cmd *cobra.Command) (some bool, err error) {
 	for _, tool := range tools {
 		state := proxier.Build(nil, store.Snapshot(), c.Options(tool.Family))
 		printProblems(cmd.ErrOrStderr(), state.Problems)
-		differs, err := printDiff(ctx, cmd.OutOrStdout(), state, newDataplanes(ctx, tool, c))
+		differs, err := printDiff(ctx, cmd.OutOrStdout(), state, append(newDataplanes(ctx, tool, c), newFollowers()...))
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", tool.Family, err)
 		}

@@ -52,13 +52,19 @@ func (e *eventReporter) Synced(r proxier.Report) {
 		reference := &corev1.ObjectReference{
 			APIVersion: "v1", Kind: "Service", Namespace: service.Namespace, Name: service.Name, UID: service.UID,
 		}
-		e.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "RulesRefused", "Program",
+		e.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "RulesRefused", action(r.Family, t),
 			"%s %s is not served over %s by node %s: %.500v", t.Name, t.Name.Protocol, r.Family, e.node, refusal.Err)
 	}
 	if e.told == nil {
 		e.told = map[string]map[*proxier.Target]bool{}
 	}
 	e.told[r.Dataplane] = told
+}
+
+// action tells the refusals of one Service apart: client-go counts events that
+// differ in nothing but their note as one, and drops the note.
+func action(family proxier.Family, t *proxier.Target) string {
+	return fmt.Sprintf("Program/%s/%s/%d", family, t.Name.Protocol, t.Port)
 }
 
 func serviceOf(state *proxier.State, t *proxier.Target) *corev1.Service {

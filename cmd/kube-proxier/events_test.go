@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
@@ -45,5 +47,30 @@ func TestARefusalIsAnEventOnce(t *testing.T) {
 	e.Synced(report)
 	if next() == "" {
 		t.Error("a refusal that had ended and came back is not told")
+	}
+}
+
+// actions is a recorder that keeps the actions of events.
+type actions map[string]bool
+
+func (a actions) Eventf(_, _ runtime.Object, _, _, action, _ string, _ ...any) { a[action] = true }
+
+// Else client-go makes one event of several.
+func TestRefusalsOfOneServiceHaveActionsOfTheirOwn(t *testing.T) {
+	recorder := actions{}
+	e := eventReporter{recorder: recorder, node: "node1"}
+	store := clustergen.Uniform(1, 1)
+	for _, family := range proxier.Families {
+		state := proxier.Build(nil, store.Snapshot(), clustergen.Options(family))
+		one := state.Services[0].Targets[0]
+		port := *one.ServicePort
+		port.Name.Protocol = corev1.ProtocolSCTP
+		e.Synced(proxier.Report{
+			Family: family, Dataplane: "iptables", State: state,
+			Refused: []proxier.Refusal{{Target: one}, {Target: &proxier.Target{ServicePort: &port}}},
+		})
+	}
+	if want := 2 * len(proxier.Families); len(recorder) != want {
+		t.Errorf("the actions are %v, want %d different ones", recorder, want)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // A logReporter logs the passes over one family: what was done, what went
-// wrong, and each problem of an object once. It is used by one goroutine.
+// wrong, and each problem of an object once. Its calls do not overlap.
 type logReporter struct {
 	logger   klog.Logger
 	problems []proxier.Problem
@@ -19,7 +19,9 @@ type logReporter struct {
 // Synced logs one pass.
 func (l *logReporter) Synced(r proxier.Report) {
 	logger := l.logger.WithValues("family", r.Family, "dataplane", r.Dataplane)
-	l.logProblems(r.State.Problems)
+	if !r.Following { // whose State may be an earlier one
+		l.logProblems(r.State.Problems)
+	}
 	if r.Err != nil {
 		logger.Error(r.Err, "A pass failed; what was in force before may still be", "duration", r.Duration)
 		return
@@ -30,6 +32,8 @@ func (l *logReporter) Synced(r proxier.Report) {
 		logger.V(2).Info("Nothing to do", "duration", r.Duration)
 	case r.Drift:
 		logger.Info("Somebody else changed our rules; they are repaired", "chains", s.Chains, "rules", s.Rules, "deleted", s.Deleted, "duration", r.Duration)
+	case s.Flows > 0:
+		logger.Info("Deleted tracked connections that contradict what is served", "flows", s.Flows, "more", s.More, "duration", r.Duration)
 	default:
 		logger.Info("Synced", "services", len(r.State.Services), "chains", s.Chains, "rules", s.Rules,
 			"deleted", s.Deleted, "bytes", s.Bytes, "duration", r.Duration)

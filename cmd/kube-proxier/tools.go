@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/kube-proxier/kube-proxier/conntrack"
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
@@ -37,4 +38,9 @@ func newDataplanes(ctx context.Context, tool *iptables.Tool, c *config.Config) [
 		return []proxier.Dataplane{rules, &routeLocalnet{path: routeLocalnetPath}}
 	}
 	return []proxier.Dataplane{rules}
+}
+
+// newFollowers are the dataplanes of one family that nothing waits for.
+func newFollowers() []proxier.Dataplane {
+	return []proxier.Dataplane{conntrack.NewDataplane(conntrack.Table{})}
 }

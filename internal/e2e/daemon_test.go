@@ -30,10 +30,11 @@ func (s *stage) flags() []string {
 	return []string{"--kubeconfig=" + s.kubeconfig, "--hostname-override=" + s.nodeName, "--cluster-cidr=" + clusterCIDR}
 }
 
-// start runs the program on node1 with the usual flags and these.
+// start runs the program on node1 with the usual flags and these, and with less
+// time between two passes than by default, for tests change many things.
 func (s *stage) start(args ...string) *daemon {
 	s.t.Helper()
-	return s.startWith(append(append(s.flags(), "-v=2"), args...)...)
+	return s.startWith(append(append(s.flags(), "-v=2", "--iptables-min-sync-period=100ms"), args...)...)
 }
 
 // startWith runs the program on node1 with these flags only, and ends it with

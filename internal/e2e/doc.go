@@ -8,8 +8,8 @@
 // is killed, and that traffic never pays for any of that. It owns nothing but
 // tests:
 //
-//   - lifecycle, endpoints, policy, selection, zone, conflict, event: objects
-//     change through the API, and the packets follow;
+//   - lifecycle, endpoints, policy, selection, refusal: objects change through
+//     the API, and the packets follow;
 //   - start, interruption, restart: the API server is away, watches break, the
 //     program is killed; connections of an untouched Service never fail;
 //   - drift, dryrun: the commands that only look, and repair.

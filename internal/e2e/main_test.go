@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kube-proxier/kube-proxier/internal/testenv"
@@ -31,7 +33,19 @@ var shared struct {
 	client  kubernetes.Interface
 }
 
+// atOnce is how many tests run in parallel, unless -parallel says it: they
+// wait for most of the time.
+const atOnce = "4"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			panic(err)
+		}
+	}
 	os.Exit(run(m))
 }
 
@@ -88,6 +102,7 @@ func startKube() (err error) {
 		return err
 	}
 	config.QPS = -1 // no limit
+	config.WarningHandler = rest.NoWarnings{}
 	shared.client, err = kubernetes.NewForConfig(config)
 	return err
 }

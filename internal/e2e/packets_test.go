@@ -71,6 +71,11 @@ func (s *stage) expectServers(what string, probe testenv.Probe, servers ...*test
 	})
 }
 
+// outcome is that of one dial.
+func (s *stage) outcome(probe testenv.Probe) string {
+	return testenv.Outcome(probe.From.Dial(s.t.Context(), probe.Proto, probe.To, probe.Options))
+}
+
 // outcomes are those of many dials, sorted, each once.
 func (s *stage) outcomes(probe testenv.Probe) []string {
 	s.t.Helper()

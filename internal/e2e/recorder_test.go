@@ -8,16 +8,21 @@ import (
 	"testing"
 )
 
-// A recorder keeps what is sent to iptables-restore and ip6tables-restore.
+// A recorder keeps what is sent to iptables-restore and ip6tables-restore, and
+// can refuse some of it, as a kernel would that lacks something.
 type recorder struct {
 	t   *testing.T
 	dir string
 }
 
+// refusedFile holds what is refused, in the recorder's folder.
+const refusedFile = "refused"
+
 // newRecorder puts itself before the restore programs of a variant's folder.
 func newRecorder(t *testing.T, dir string) *recorder {
 	t.Helper()
 	r := &recorder{t: t, dir: t.TempDir()}
+	r.refuse("")
 	for _, name := range []string{"iptables-restore", "ip6tables-restore"} {
 		path := filepath.Join(dir, name)
 		program, err := os.Readlink(path)
@@ -27,8 +32,13 @@ func newRecorder(t *testing.T, dir string) *recorder {
 		// The name is final only when all is written.
 		script := fmt.Sprintf(`#!/bin/sh
 input=%[1]s/%[2]s.$$
-cat >"$input.part" && mv "$input.part" "$input" && exec %[3]s %[2]s "$@" <"$input"
-`, r.dir, name, program)
+cat >"$input.part" && mv "$input.part" "$input"
+if line=$(grep -n -m1 -F -f %[1]s/%[4]s "$input"); then
+	echo "%[2]s: line ${line%%%%:*} failed" >&2
+	exit 1
+fi
+exec %[3]s %[2]s "$@" <"$input"
+`, r.dir, name, program, refusedFile)
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
@@ -37,6 +47,18 @@ cat >"$input.part" && mv "$input.part" "$input" && exec %[3]s %[2]s "$@" <"$inpu
 		}
 	}
 	return r
+}
+
+// refuse has each input refused that has the text in one of its lines; "" for
+// none.
+func (r *recorder) refuse(text string) {
+	r.t.Helper()
+	if text != "" {
+		text += "\n"
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, refusedFile), []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // drain returns what was sent since it was last called, without the trials

@@ -16,15 +16,17 @@ type cast struct {
 	cases   []packets.Case
 	skipped map[string]int // how many cases cannot be sent, by reason
 	places  places
+	nodeIPs []netip.Addr // node1's own: those of its Node, and all it sends from
 }
 
 func newCast(s *scenarios.Scenario) (*cast, error) {
-	c := &cast{Scenario: s, skipped: map[string]int{}, places: places{}}
+	c := &cast{Scenario: s, skipped: map[string]int{}, places: places{}, nodeIPs: s.Addresses()}
 	for _, family := range proxier.Families {
 		cases, err := s.Cases(family)
 		if err != nil {
 			return nil, err
 		}
+		c.addNodeIPs(cases)
 		for _, packet := range cases {
 			reason := c.unsendable(packet)
 			if reason == "" && !c.place(packet) {
@@ -58,17 +60,25 @@ func (c *cast) unsendable(p packets.Case) string {
 		return "not a unicast destination"
 	case packet.Dst.IsLinkLocalUnicast() || packet.Src.IsLinkLocalUnicast():
 		return "a link-local address"
-	case p.From != packets.Node && slices.Contains(c.Addresses(), packet.Src):
+	case p.From != packets.Node && c.own(packet.Src):
 		return "node1's address from elsewhere"
-	case p.From == packets.Node && !c.own(packet.Src):
-		return "node1 with an address it has not"
 	}
 	return ""
 }
 
+// addNodeIPs adds those that node1 sends from: a load balancer's address, which
+// its software has put there.
+func (c *cast) addNodeIPs(cases []packets.Case) {
+	for _, p := range cases {
+		if p.From == packets.Node && !c.own(p.Packet.Src) {
+			c.nodeIPs = append(c.nodeIPs, p.Packet.Src)
+		}
+	}
+}
+
 // own reports whether an address is node1's.
 func (c *cast) own(addr netip.Addr) bool {
-	return addr.IsLoopback() || slices.Contains(c.Addresses(), addr)
+	return addr.IsLoopback() || slices.Contains(c.nodeIPs, addr)
 }
 
 // place finds a place for everybody a packet can meet.

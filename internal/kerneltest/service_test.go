@@ -95,7 +95,7 @@ func (s *scene) serve(t *testing.T, objects *source.Objects) {
 func (s *scene) listen(t *testing.T, protocol string, addrs []netip.Addr) {
 	t.Helper()
 	for _, addr := range addrs {
-		if _, err := s.hosts[addr].Serve(protocol, netip.AddrPortFrom(addr, 8080)); err != nil {
+		if _, err := listen(t.Context(), s.hosts[addr], protocol, netip.AddrPortFrom(addr, 8080)); err != nil {
 			t.Fatal(err)
 		}
 	}

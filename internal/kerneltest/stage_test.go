@@ -138,21 +138,41 @@ func (s *stage) populate() error {
 	return nil
 }
 
+// addPod makes a pod with these addresses. The first of each family are on the
+// link; the way to the others leads over them, so that hundreds of addresses do
+// not fill the kernel's table of neighbours, which is one for all namespaces
+// (net.ipv4.neigh.default.gc_thresh3, 1024).
 func (s *stage) addPod(node *testenv.Node, name string, addrs ...netip.Addr) error {
-	pod, err := node.AddPod(name, addrs...)
+	var first, others []netip.Addr
+	for _, addr := range addrs {
+		if slices.ContainsFunc(first, func(f netip.Addr) bool { return f.Is4() == addr.Is4() }) {
+			others = append(others, addr)
+		} else {
+			first = append(first, addr)
+		}
+	}
+	pod, err := node.AddPod(name, first...)
 	if err != nil {
 		return err
+	}
+	device, err := deviceTo(node, first[0])
+	if err != nil {
+		return err
+	}
+	for _, addr := range others {
+		if err := pod.AddAddress(addr); err != nil {
+			return err
+		}
+		if err := addRoute(node.Host, hostPrefix(addr), pod, device.Attrs().Name, 0); err != nil {
+			return err
+		}
 	}
 	for _, addr := range addrs {
 		s.hosts[addr] = pod
 	}
-	device, err := deviceTo(node, addrs[0])
-	if err != nil {
-		return err
-	}
 	if node == s.node1 {
 		// Out of the way of names that packet tables give to devices.
-		return rename(node, addrs[0], "vethpod"+device.Attrs().Name[len(testenv.PodDevicePrefix):])
+		return rename(node, first[0], "vethpod"+device.Attrs().Name[len(testenv.PodDevicePrefix):])
 	}
 	return s.throughNode1(func(rule *netlink.Rule) { rule.IifName = device.Attrs().Name })
 }
@@ -181,19 +201,19 @@ func (s *stage) throughNode1(selects func(*netlink.Rule)) error {
 // route leads all packets through node1.
 func (s *stage) route(clientTargets []netip.Addr) error {
 	for _, all := range []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")} {
-		if err := addRoute(s.node2.Host, all, s.node1, tableBack); err != nil {
+		if err := addRoute(s.node2.Host, all, s.node1.Host, wire, tableBack); err != nil {
 			return err
 		}
 	}
 	for _, addr := range s.node2.Addrs() {
-		err := s.throughNode1(func(rule *netlink.Rule) { rule.IifName, rule.Src = "lo", hostNet(addr) })
+		err := s.throughNode1(func(rule *netlink.Rule) { rule.IifName, rule.Src = "lo", ipNet(hostPrefix(addr)) })
 		if err != nil {
 			return err
 		}
 	}
 	for _, where := range []place{podThere, answersThere} {
 		for _, addr := range s.places.at(where) {
-			if err := addRoute(s.node1.Host, netip.PrefixFrom(addr, addr.BitLen()), s.node2, 0); err != nil {
+			if err := addRoute(s.node1.Host, hostPrefix(addr), s.node2.Host, wire, 0); err != nil {
 				return err
 			}
 		}
@@ -202,31 +222,33 @@ func (s *stage) route(clientTargets []netip.Addr) error {
 		if addr.IsLoopback() || slices.Contains(s.node1.Addrs(), addr) || s.hosts[addr] == s.Client() {
 			continue
 		}
-		if err := addRoute(s.Client(), netip.PrefixFrom(addr, addr.BitLen()), s.node1, 0); err != nil {
+		if err := addRoute(s.Client(), hostPrefix(addr), s.node1.Host, wire, 0); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addRoute has host send what is for prefix over the wire to node.
-func addRoute(host *testenv.Host, prefix netip.Prefix, node *testenv.Node, table int) error {
-	via := node.Addr4()
+// wire is the device of every host that leads to the other hosts.
+const wire = "eth0"
+
+// addRoute has host send what is for prefix over the device to next, a neighbour.
+func addRoute(host *testenv.Host, prefix netip.Prefix, next *testenv.Host, device string, table int) error {
+	via := next.Addr4()
 	if prefix.Addr().Is6() {
-		via = node.Addr6()
+		via = next.Addr6()
 	}
 	err := host.Do(func() error {
-		wire, err := netlink.LinkByName("eth0")
+		link, err := netlink.LinkByName(device)
 		if err != nil {
 			return err
 		}
 		return netlink.RouteReplace(&netlink.Route{
-			LinkIndex: wire.Attrs().Index, Table: table, Gw: via.AsSlice(),
-			Dst: &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())},
+			LinkIndex: link.Attrs().Index, Table: table, Gw: via.AsSlice(), Dst: ipNet(prefix),
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("%s: route %s via %s: %w", host.Name, prefix, via, err)
+		return fmt.Errorf("%s: route %s via %s dev %s: %w", host.Name, prefix, via, device, err)
 	}
 	return nil
 }
@@ -265,6 +287,8 @@ func flushConntrack(node *testenv.Node) error {
 	return node.Do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
 }
 
-func hostNet(addr netip.Addr) *net.IPNet {
-	return &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(addr.BitLen(), addr.BitLen())}
+func hostPrefix(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }

@@ -1,0 +1,112 @@
+package conntrack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+const (
+	// MaxFlows is how many flows one plan deletes at most. It bounds the memory
+	// of a plan to about 10 MB; the next pass does the rest.
+	MaxFlows = 50_000
+	// maxReads is how often an interrupted reading is begun anew.
+	maxReads = 5
+)
+
+// A Dataplane keeps one family's table of connections free of flows that
+// contradict the State. It is used by one goroutine, except Forget.
+type Dataplane struct {
+	kernel   Kernel
+	maxFlows int
+
+	served *Served // of the last Plan
+
+	mu sync.Mutex
+	// clean is what the table was last found, or made, to be without fault for;
+	// nil when it has to be read.
+	clean *Served
+	// forgets counts the calls of Forget, so that one in the middle of a pass is
+	// not lost.
+	forgets int
+}
+
+// NewDataplane returns a Dataplane that has not looked at the kernel yet.
+func NewDataplane(kernel Kernel) *Dataplane {
+	return &Dataplane{kernel: kernel, maxFlows: MaxFlows}
+}
+
+// Name is "conntrack".
+func (d *Dataplane) Name() string { return "conntrack" }
+
+// Forget makes the next Plan read the table. It is safe to call from any
+// goroutine.
+func (d *Dataplane) Forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clean = nil
+	d.forgets++
+}
+
+// Plan finds the flows that contradict the State. Where no UDP frontend and no
+// endpoint of one changed since all was well, nothing is read.
+func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
+	d.served = NewServed(d.served, state)
+	d.mu.Lock()
+	clean, forgets := d.clean, d.forgets
+	d.mu.Unlock()
+	if clean == d.served {
+		return &plan{}, nil
+	}
+	p := &plan{dataplane: d, family: state.Family, served: d.served, forgets: forgets}
+	if err := p.read(ctx); err != nil {
+		return nil, err
+	}
+	if p.Empty() && p.complete() {
+		d.settle(p)
+	}
+	return p, nil
+}
+
+// settle remembers that nothing of what p was made for is left to do.
+func (d *Dataplane) settle(p *plan) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.forgets == p.forgets && d.served == p.served {
+		d.served = p.served.settled()
+		d.clean = d.served
+	}
+}
+
+// read fills the plan from the table.
+func (p *plan) read(ctx context.Context) error {
+	for range maxReads {
+		p.flows, p.more = p.flows[:0], false
+		p.interrupted = p.dataplane.kernel.Flows(ctx, p.family, p.take)
+		if err := p.interrupted; !errors.Is(err, ErrInterrupted) {
+			if err != nil {
+				return fmt.Errorf("reading tracked connections: %w", err)
+			}
+			return nil
+		}
+	}
+	p.interrupted = fmt.Errorf("%d times in a row: %w: flows may be left that contradict what is served", maxReads, p.interrupted)
+	return nil
+}
+
+// take keeps a flow if it has to go; it returns false once the plan is full.
+func (p *plan) take(f *Flow) bool {
+	fault := p.served.Fault(f)
+	if fault == None {
+		return true
+	}
+	if len(p.flows) == p.dataplane.maxFlows {
+		p.more = true
+		return false
+	}
+	p.flows = append(p.flows, Stale{*f, fault})
+	return true
+}

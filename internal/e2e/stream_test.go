@@ -1,0 +1,108 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
+)
+
+// A stream opens one connection after the other to Services that nobody
+// touches, while something happens that they must not notice.
+type stream struct {
+	s    *stage
+	end  chan struct{}
+	done sync.WaitGroup
+
+	mu       sync.Mutex
+	count    int
+	slowest  time.Duration
+	failures []string
+}
+
+const (
+	// streamEvery is how often a stream dials, per probe.
+	streamEvery = 4 * time.Millisecond
+	// streamTimeout is below the second after which TCP repeats a SYN: one lost
+	// packet is a failure.
+	streamTimeout = 900 * time.Millisecond
+	// The ports are the sources of each probe's connections, one after the
+	// other, below those that the kernel gives out. It would choose some of them
+	// a second time while conntrack still knows the first, and conntrack does
+	// not always take the SYN for that of a new connection.
+	firstStreamPort, lastStreamPort = 4096, 32767
+)
+
+// startStream dials each of the probes again and again.
+func (s *stage) startStream(probes ...testenv.Probe) *stream {
+	st := &stream{s: s, end: make(chan struct{})}
+	for _, probe := range probes {
+		probe.Options.Timeout = streamTimeout
+		st.done.Go(func() { st.run(probe) })
+	}
+	return st
+}
+
+func (st *stream) run(probe testenv.Probe) {
+	tick := time.NewTicker(streamEvery)
+	defer tick.Stop()
+	source := probe.From.Addr4() // a wildcard address would take the port for both families
+	if probe.To.Addr().Is6() {
+		source = probe.From.Addr6()
+	}
+	for port := uint16(firstStreamPort); port <= lastStreamPort; port++ {
+		probe.Options.Source = netip.AddrPortFrom(source, port)
+		select {
+		case <-st.end:
+			return
+		case <-tick.C:
+		}
+		start := time.Now()
+		_, err := probe.From.Dial(st.s.t.Context(), probe.Proto, probe.To, probe.Options)
+		st.note(probe, start, err)
+	}
+	st.note(probe, time.Now(), errors.New("the test has taken so long that all source ports have been used"))
+}
+
+func (st *stream) note(probe testenv.Probe, start time.Time, err error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.count++
+	st.slowest = max(st.slowest, time.Since(start))
+	if err != nil {
+		st.failures = append(st.failures, fmt.Sprintf("%s %s to %s %s: %v",
+			start.Format("15:04:05.000"), probe.From.Name, probe.Proto, probe.To, err))
+	}
+}
+
+// stop ends the stream. No connection may have failed, and there must have been
+// enough of them to notice a gap.
+func (st *stream) stop(during string) {
+	st.s.t.Helper()
+	close(st.end)
+	st.done.Wait()
+	for _, failure := range st.failures[:min(len(st.failures), 10)] {
+		st.s.t.Errorf("during %s: %s", during, failure)
+	}
+	st.s.t.Logf("during %s: %d new connections, %d failed, the slowest took %s",
+		during, st.count, len(st.failures), st.slowest.Round(time.Millisecond))
+	const enough = 100
+	if st.count < enough {
+		st.s.t.Errorf("during %s: %d connections, want at least %d to see something", during, st.count, enough)
+	}
+}
+
+// startSteady creates a Service with node ports that no test touches, and when
+// it is served starts a stream of connections to it.
+func (s *stage) startSteady() *stream {
+	s.t.Helper()
+	service := s.createBalanced("steady")
+	s.setEndpoints("steady", s.remote)
+	internal := from(clusterIPs(service), s.caller)
+	external := from(nodePorts(service, s.node1), s.Client())
+	s.expect("the steady Service", "remote", append(internal, external...))
+	return s.startStream(append(internal, external...)...)
+}
