@@ -6,6 +6,6 @@
 // Sets and Leftovers are the dataplanes around it, and Kernel is the only way
 // to the real sets.
 //
-// Ownership: sets whose name begins with KUBE-. Those with KUBE-6- hold IPv6,
-// the others IPv4. Everything else belongs to others and is never changed.
+// Ownership: the sets of Owned, by name. Names with KUBE-6- hold IPv6, the
+// others IPv4. Everything else belongs to others and is never changed.
 package ipset

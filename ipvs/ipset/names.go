@@ -1,6 +1,7 @@
 package ipset
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -14,7 +15,8 @@ const (
 	maxName = 31
 )
 
-// The names of the sets for IPv4; Name makes those for IPv6 of them.
+// The names of the sets for IPv4; Name makes those for IPv6 of them. Those that
+// kube-proxy has, too, hold the same kind of entries there.
 const (
 	// ClusterIPs is a HashIPPort of the ClusterIPs that are served.
 	ClusterIPs = "KUBE-CLUSTER-IP"
@@ -30,7 +32,22 @@ const (
 	NodePortsSCTP = "KUBE-NODE-PORT-SCTP"
 	// Bound is a HashIP of the addresses on kube-ipvs0.
 	Bound = "KUBE-IPVS-IPS"
+
+	// spare is the set that takes the place of another; it lives for a few Ops.
+	spare = "KUBE-PROXIER-SPARE"
 )
+
+// ours are the names of all sets that are ours: those above, and the others of
+// kube-proxy, to be taken over. The prefix alone does not tell: network policies
+// of kube-router live in sets called KUBE-SRC-… and KUBE-DST-…
+var ours = []string{ //nolint:gochecknoglobals // a constant list
+	ClusterIPs, ExternalIPs, ExternalIPsLocal, NodePortsTCP, NodePortsUDP, NodePortsSCTP, Bound, spare,
+	"KUBE-LOOP-BACK", "KUBE-HEALTH-CHECK-NODE-PORT",
+	"KUBE-LOAD-BALANCER", "KUBE-LOAD-BALANCER-LOCAL", "KUBE-LOAD-BALANCER-FW",
+	"KUBE-LOAD-BALANCER-SOURCE-IP", "KUBE-LOAD-BALANCER-SOURCE-CIDR",
+	"KUBE-NODE-PORT-LOCAL-TCP", "KUBE-NODE-PORT-LOCAL-UDP",
+	"KUBE-NODE-PORT-SCTP-HASH", "KUBE-NODE-PORT-LOCAL-SCTP-HASH",
+}
 
 // Name is the name for a family of a set that has the given name for IPv4.
 func Name(f proxier.Family, name string) string {
@@ -41,10 +58,6 @@ func Name(f proxier.Family, name string) string {
 }
 
 // Owned reports whether a set of this name is ours, in the given family.
-// kube-proxy names its sets in the same way: they are taken over.
 func Owned(f proxier.Family, name string) bool {
-	if !strings.HasPrefix(name, prefix) {
-		return false
-	}
-	return strings.HasPrefix(name, prefixIPv6) == (f == proxier.IPv6)
+	return slices.ContainsFunc(ours, func(own string) bool { return Name(f, own) == name })
 }

@@ -52,6 +52,9 @@ type Set struct {
 	// MaxElem is how many entries the kernel lets in; 0 for BitmapPort, which
 	// has room for all ports.
 	MaxElem uint32
+	// Options are what the set was created with besides, such as "timeout 600",
+	// in ipset's words. Ours have none.
+	Options string
 	// Entries are sorted, and there is one of each. They are empty for types
 	// that are not among those above.
 	Entries []Entry
