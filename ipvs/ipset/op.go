@@ -16,7 +16,8 @@ const (
 	// Swap gives two sets of the same type and family each other's name. Rules
 	// keep to the name.
 	Swap Verb = "swap"
-	// Destroy removes a set, which nothing may refer to, with its entries.
+	// Destroy removes a set, which nothing may refer to, with its entries. If it
+	// is not there that is no error.
 	Destroy Verb = "destroy"
 )
 
