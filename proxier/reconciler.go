@@ -28,7 +28,8 @@ type Reconciler struct {
 // the Store has synced. A pass that fails is repeated, also if nothing changes;
 // Run returns ctx's error only.
 func (r *Reconciler) Run(ctx context.Context) error {
-	wake := r.Store.Watch()
+	wake, wakeUps := r.Store.Watch(), r.wakeUps(ctx)
+	var woken <-chan struct{} // wakeUps, after the first pass
 	retry, resync := stopped(), stopped()
 	var due <-chan time.Time // MinInterval after the last pass
 	failures := 0
@@ -37,6 +38,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-wake:
+		case <-woken:
 		case <-retry.C:
 		case <-resync.C:
 			r.forget()
@@ -53,7 +55,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		due = time.After(r.Pacer.MinInterval)
+		due, woken = time.After(r.Pacer.MinInterval), wakeUps
 		retry.Stop()
 		if err != nil {
 			failures++
@@ -66,6 +68,31 @@ func (r *Reconciler) Run(ctx context.Context) error {
 		}
 		r.looking = false
 	}
+}
+
+// wakeUps receives what the dataplanes that are Wakers send, until ctx ends.
+func (r *Reconciler) wakeUps(ctx context.Context) <-chan struct{} {
+	all := make(chan struct{}, 1)
+	for _, d := range r.Dataplanes {
+		waker, ok := d.(Waker)
+		if !ok {
+			continue
+		}
+		go func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-waker.Wake():
+				}
+				select {
+				case all <- struct{}{}:
+				default: // a pass is due anyway
+				}
+			}
+		}()
+	}
+	return all
 }
 
 // stopped is a timer that does not run.
@@ -124,13 +151,22 @@ func (r *Reconciler) sync(ctx context.Context, d Dataplane, unchanged bool) erro
 		r.DryRun(d.Name(), report.Plan)
 	default:
 		report.Refused, report.Err = report.Plan.Apply(ctx)
-		report.Drift = unchanged && r.looking && !report.Plan.Empty()
+		report.Drift = unchanged && r.looking && drift(report.Plan)
 	}
 	report.Duration = time.Since(start)
 	if r.Reporter != nil && !errors.Is(report.Err, context.Canceled) {
 		r.Reporter.Synced(report)
 	}
 	return report.Err
+}
+
+// drift reports whether a plan made for objects that did not change repairs
+// what somebody else did.
+func drift(p Plan) bool {
+	if judge, ok := p.(DriftJudge); ok {
+		return judge.Drift()
+	}
+	return !p.Empty()
 }
 
 // sameServices reports whether two States serve the same, so that a difference

@@ -18,14 +18,25 @@ type recorder struct {
 	start   time.Time
 	fail    error
 	empty   bool
+	wake    chan struct{}
+	drift   *bool // what its plans say; nil for nothing
 }
 
 func (r *recorder) Name() string { return "recorder" }
 func (r *recorder) Forget()      { r.forgets++ }
 func (r *recorder) Plan(context.Context, *proxier.State) (proxier.Plan, error) {
 	r.passes = append(r.passes, time.Since(r.start))
+	if r.drift != nil {
+		return judged{recorded{r}}, r.fail
+	}
 	return recorded{r}, r.fail
 }
+func (r *recorder) Wake() <-chan struct{} { return r.wake }
+
+// A plan that says itself whether it is drift.
+type judged struct{ recorded }
+
+func (j judged) Drift() bool { return *j.drift }
 
 type recorded struct{ *recorder }
 
@@ -44,7 +55,7 @@ func (r *reports) Synced(report proxier.Report) { *r = append(*r, report) }
 func run(t *testing.T, pacer proxier.Pacer, store *proxier.Store, test func(*recorder, *reports)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		d, seen := &recorder{start: time.Now(), empty: true}, &reports{}
+		d, seen := &recorder{start: time.Now(), empty: true, wake: make(chan struct{}, 1)}, &reports{}
 		r := proxier.Reconciler{
 			Store: store, Options: clustergen.Options(proxier.IPv4),
 			Dataplanes: []proxier.Dataplane{d}, Reporter: seen, Pacer: pacer,
@@ -168,4 +179,43 @@ type forbidden struct {
 func (f forbidden) Apply(context.Context) ([]proxier.Refusal, error) {
 	f.t.Error("a dry run applied its plan")
 	return nil, nil
+}
+
+func TestADataplaneWakesTheReconciler(t *testing.T) {
+	store := proxier.NewStore()
+	run(t, proxier.Pacer{MinInterval: time.Second, MaxBackoff: time.Second}, store, func(d *recorder, _ *reports) {
+		d.wake <- struct{}{}
+		time.Sleep(time.Hour)
+		if len(d.passes) != 0 {
+			t.Errorf("%d passes over a store that has not synced", len(d.passes))
+		}
+		store.SetSynced()
+		time.Sleep(time.Hour)
+		before := len(d.passes)
+		d.wake <- struct{}{}
+		time.Sleep(time.Hour)
+		if n := len(d.passes) - before; n != 1 {
+			t.Errorf("%d passes after the dataplane had work, want 1", n)
+		}
+		if d.forgets != 0 {
+			t.Error("a wake-up made the dataplane forget what the kernel holds")
+		}
+	})
+}
+
+func TestAPlanMayKnowThatItIsNoDrift(t *testing.T) {
+	store := clustergen.Uniform(3, 1)
+	run(t, pacer, store, func(d *recorder, seen *reports) {
+		judgement := false
+		d.empty, d.drift = false, &judgement
+		time.Sleep(time.Minute + time.Second)
+		if (*seen)[len(*seen)-1].Drift {
+			t.Error("drift is reported although the plan says it is none")
+		}
+		judgement = true
+		time.Sleep(time.Minute)
+		if !(*seen)[len(*seen)-1].Drift {
+			t.Error("no drift is reported although the plan says it is")
+		}
+	})
 }
