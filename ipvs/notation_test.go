@@ -118,3 +118,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func dumpLines(t testing.TB) []string {
+	t.Helper()
+	dump, err := os.ReadFile("../testdata/dumps/kube-proxy-ipvs.ipvsadm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(dump)), "\n")
+}
