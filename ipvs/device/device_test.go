@@ -37,7 +37,7 @@ func wanted(texts ...string) []device.Address {
 	return out
 }
 
-var eth0 = []device.DeviceAddr{
+var eth0 = []device.Addr{
 	{Addr: netip.MustParseAddr("127.0.0.1"), Device: "lo"},
 	{Addr: netip.MustParseAddr("169.254.20.10"), Device: "eth0"},
 	{Addr: netip.MustParseAddr("172.18.0.11"), Device: "eth0"},
@@ -128,7 +128,7 @@ func TestRemove(t *testing.T) {
 
 func TestNodeAddresses(t *testing.T) {
 	h := device.NewHost("dummy", addrs("10.96.0.1", "::ffff:10.96.0.1", "fe80::2"), append(eth0[:len(eth0):len(eth0)],
-		device.DeviceAddr{Addr: netip.MustParseAddr("::ffff:192.0.2.7"), Device: "tun0"}))
+		device.Addr{Addr: netip.MustParseAddr("::ffff:192.0.2.7"), Device: "tun0"}))
 	if got := h.NodeAddresses(proxier.IPv4); !slices.Equal(got, addrs("172.18.0.11", "192.0.2.7")) {
 		t.Errorf("IPv4: %v", got)
 	}

@@ -22,22 +22,22 @@ type Host struct {
 	// Bound are the addresses on it, of both families, sorted.
 	Bound []netip.Addr
 	// Others are the addresses on all other devices, sorted.
-	Others []DeviceAddr
+	Others []Addr
 }
 
-// A DeviceAddr is an address and the device that has it.
-type DeviceAddr struct {
+// An Addr is an address and the device that has it.
+type Addr struct {
 	Addr   netip.Addr
 	Device string
 }
 
-func (a DeviceAddr) compare(b DeviceAddr) int {
+func (a Addr) compare(b Addr) int {
 	return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Device, b.Device))
 }
 
 // NewHost returns a Host with sorted addresses, each once. IPv6 link-local
 // addresses on kube-ipvs0 are the kernel's, and left out.
-func NewHost(typ string, bound []netip.Addr, others []DeviceAddr) Host {
+func NewHost(typ string, bound []netip.Addr, others []Addr) Host {
 	h := Host{Type: typ}
 	for _, a := range bound {
 		if a = a.Unmap(); a.Is4() || !a.IsLinkLocalUnicast() {
@@ -49,7 +49,7 @@ func NewHost(typ string, bound []netip.Addr, others []DeviceAddr) Host {
 		h.Others = append(h.Others, o)
 	}
 	slices.SortFunc(h.Bound, netip.Addr.Compare)
-	slices.SortFunc(h.Others, DeviceAddr.compare)
+	slices.SortFunc(h.Others, Addr.compare)
 	h.Bound, h.Others = slices.Compact(h.Bound), slices.Compact(h.Others)
 	return h
 }
@@ -80,7 +80,7 @@ func (h Host) BoundOf(family proxier.Family) []netip.Addr {
 
 // owner is the device that has an address; empty when none has.
 func (h Host) owner(addr netip.Addr) string {
-	i, found := slices.BinarySearchFunc(h.Others, addr, func(o DeviceAddr, a netip.Addr) int { return o.Addr.Compare(a) })
+	i, found := slices.BinarySearchFunc(h.Others, addr, func(o Addr, a netip.Addr) int { return o.Addr.Compare(a) })
 	if !found {
 		return ""
 	}

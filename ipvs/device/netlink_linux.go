@@ -68,7 +68,7 @@ func (k Netlink) list(h *netlink.Handle) (Host, error) {
 		return Host{}, err
 	}
 	var bound []netip.Addr
-	var others []DeviceAddr
+	var others []Addr
 	for _, a := range addrs {
 		addr, ok := netip.AddrFromSlice(a.IP)
 		if !ok {
@@ -77,7 +77,7 @@ func (k Netlink) list(h *netlink.Handle) (Host, error) {
 		if name := names[a.LinkIndex]; name == Name {
 			bound = append(bound, addr)
 		} else {
-			others = append(others, DeviceAddr{addr, name})
+			others = append(others, Addr{addr, name})
 		}
 	}
 	return NewHost(typ, bound, others), nil

@@ -81,7 +81,7 @@ func (w *watch) run(ctx context.Context, updates <-chan netlink.AddrUpdate, stop
 
 // drain lets the library's goroutine end, which may be about to send.
 func drain(updates <-chan netlink.AddrUpdate) {
-	for range updates { //nolint:revive // what comes is of no interest any more
+	for range updates {
 	}
 }
 

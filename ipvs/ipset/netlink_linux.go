@@ -212,7 +212,7 @@ func explain(err error, s Set) error {
 		return errors.New("a port is out of the set's range")
 	}
 	if number >= nl.IPSET_ERR_PRIVATE {
-		return fmt.Errorf("error %d of ip sets: %s", int(number), nl.IPSetError(number))
+		return fmt.Errorf("error %d of ip sets: %w", int(number), nl.IPSetError(number))
 	}
 	return err
 }

@@ -80,7 +80,7 @@ func (k *Kernel) Do(_ context.Context, ops []device.Op) error {
 func (k *Kernel) check(op device.Op) error {
 	exists := k.host.Type != ""
 	bound := slices.Contains(k.host.Bound, op.Addr)
-	elsewhere := slices.ContainsFunc(k.host.Others, func(o device.DeviceAddr) bool { return o.Addr == op.Addr })
+	elsewhere := slices.ContainsFunc(k.host.Others, func(o device.Addr) bool { return o.Addr == op.Addr })
 	switch {
 	case op.Verb == device.CreateDevice && exists:
 		return fmt.Errorf("the device is there already, of type %s", k.host.Type)
