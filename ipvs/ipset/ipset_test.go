@@ -194,14 +194,6 @@ func parse(t *testing.T, text string) []ipset.Set {
 	return sets
 }
 
-func TestSetsThatGrowGetRoomForMore(t *testing.T) {
-	small := ipset.New(ipset.ClusterIPs, ipset.HashIPPort, proxier.IPv4, nil)
-	large := manyEntries(ipset.ClusterIPs, 600_000)
-	if small.MaxElem != 1<<20 || large.MaxElem != 1<<21 {
-		t.Errorf("maxelem %d for no entries, %d for 600,000", small.MaxElem, large.MaxElem)
-	}
-}
-
 // TestAnyHistoryEndsInWhatIsWanted: whatever the sets were, and whichever writes
 // failed in between, passes that succeed end in what is wanted, and the next one
 // has nothing to do.

@@ -77,9 +77,15 @@ func New(name string, typ Type, family proxier.Family, entries []Entry) Set {
 		s.Family = ""
 		return s
 	}
-	s.MaxElem = minRoom
-	for int(s.MaxElem) < 2*len(s.Entries) {
-		s.MaxElem *= 2
-	}
+	s.MaxElem = room(len(s.Entries))
 	return s
+}
+
+// room is the MaxElem of a new set of n entries.
+func room(n int) uint32 {
+	r := uint32(minRoom)
+	for int(r) < 2*n {
+		r *= 2
+	}
+	return r
 }
