@@ -17,6 +17,13 @@ type Dataplane interface {
 	Forget()
 }
 
+// A Waker is a Dataplane that has work at times when no object changes, such as
+// connections that have ended.
+type Waker interface {
+	// Wake receives when there is something to Plan.
+	Wake() <-chan struct{}
+}
+
 // A Plan is what has to be done to the kernel, before it is done.
 type Plan interface {
 	// Empty reports whether the kernel is as it should be.
@@ -31,6 +38,20 @@ type Plan interface {
 	// and returned; the others are served. After an error the kernel may hold a
 	// part of the plan; the next Plan finds out.
 	Apply(ctx context.Context) ([]Refusal, error)
+}
+
+// A DriftJudge is a Plan that knows better than the Reconciler whether somebody
+// else changed the kernel: some of what it does may be due to nothing but time.
+type DriftJudge interface {
+	// Drift reports whether the Plan repairs something, provided that no object
+	// has changed.
+	Drift() bool
+}
+
+// A ProblemFinder is a Plan that knows of problems which only this node has,
+// such as a Service that asks for what the kernel lacks.
+type ProblemFinder interface {
+	Problems() []Problem
 }
 
 // A Summary counts what a Plan changes.

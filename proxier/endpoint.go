@@ -18,6 +18,10 @@ type Endpoint struct {
 	Ready, Serving, Terminating bool
 	// Local is true for an endpoint on this node.
 	Local bool
+	// Weight is the endpoint's share relative to the others', 1 unless its
+	// owner says otherwise; 0 gives it no new connections. Only modes that
+	// schedule read it.
+	Weight uint16
 	// zones and nodes are the topology hints.
 	zones []discoveryv1.ForZone
 	nodes []discoveryv1.ForNode
@@ -75,6 +79,10 @@ func (m *endpointMerger) add(slice *discoveryv1.EndpointSlice) {
 			Field: field, Value: value, Reason: reason,
 		})
 	}
+	weights, err := parseWeights(slice.Annotations[WeightsAnnotation])
+	if err != nil {
+		problem("metadata.annotations["+WeightsAnnotation+"]", slice.Annotations[WeightsAnnotation], err.Error()+": all weights are 1")
+	}
 	endpoints, addrs := make([]Endpoint, 0, len(slice.Endpoints)), make([]netip.Addr, 0, len(slice.Endpoints))
 	for i := range slice.Endpoints {
 		addr, reason := endpointAddr(slice, i)
@@ -86,7 +94,11 @@ func (m *endpointMerger) add(slice *discoveryv1.EndpointSlice) {
 			problem(fmt.Sprintf("endpoints[%d].addresses", i), value, reason+": the endpoint is left out")
 			continue
 		}
-		endpoints = append(endpoints, m.endpoint(&slice.Endpoints[i]))
+		e := m.endpoint(&slice.Endpoints[i])
+		if weight, ok := weights[addr]; ok {
+			e.Weight = weight
+		}
+		endpoints = append(endpoints, e)
 		addrs = append(addrs, addr)
 	}
 	for i, port := range slice.Ports {
@@ -114,6 +126,7 @@ func (m *endpointMerger) endpoint(from *discoveryv1.Endpoint) Endpoint {
 		Serving:     ptr.Deref(from.Conditions.Serving, true),
 		Terminating: ptr.Deref(from.Conditions.Terminating, false),
 		Local:       from.NodeName != nil && *from.NodeName == m.nodeName,
+		Weight:      1,
 	}
 	if from.Hints != nil {
 		e.zones, e.nodes = from.Hints.ForZones, from.Hints.ForNodes

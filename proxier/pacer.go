@@ -39,6 +39,9 @@ type cycle struct {
 	pacer Pacer
 	// wake receives when something changed.
 	wake <-chan struct{}
+	// later receives when there is something to do besides; it is not listened
+	// to before the first pass. It may be nil.
+	later <-chan struct{}
 	// pass makes one.
 	pass func(context.Context) (outcome, error)
 	// forget makes the next pass compare with the kernel.
@@ -58,13 +61,15 @@ type outcome struct {
 // error. A pass that fails is repeated, also if nothing changes.
 func (c *cycle) run(ctx context.Context) error {
 	retry, resync := stopped(), stopped()
-	var due <-chan time.Time // MinInterval after the last pass
+	var due <-chan time.Time  // MinInterval after the last pass
+	var later <-chan struct{} // c.later, after the first pass
 	failures := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-c.wake:
+		case <-later:
 		case <-retry.C:
 		case <-resync.C:
 			c.forget()
@@ -81,7 +86,7 @@ func (c *cycle) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		due = time.After(c.pacer.MinInterval)
+		due, later = time.After(c.pacer.MinInterval), c.later
 		retry.Stop()
 		if err != nil {
 			failures++

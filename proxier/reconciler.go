@@ -43,7 +43,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	var following sync.WaitGroup
 	defer following.Wait()
 	r.follow(ctx, &following)
-	c := cycle{pacer: r.Pacer, wake: r.Store.Watch(), pass: r.pass, forget: r.forget}
+	c := cycle{pacer: r.Pacer, wake: r.Store.Watch(), later: r.wakeUps(ctx), pass: r.pass, forget: r.forget}
 	return c.run(ctx)
 }
 
@@ -54,6 +54,31 @@ func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
 	done := outcome{compared: r.looking}
 	r.looking = false
 	return done, nil
+}
+
+// wakeUps receives what the dataplanes that are Wakers send, until ctx ends.
+func (r *Reconciler) wakeUps(ctx context.Context) <-chan struct{} {
+	all := make(chan struct{}, 1)
+	for _, d := range r.Dataplanes {
+		waker, ok := d.(Waker)
+		if !ok {
+			continue
+		}
+		go func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-waker.Wake():
+				}
+				select {
+				case all <- struct{}{}:
+				default: // a pass is due anyway
+				}
+			}
+		}()
+	}
+	return all
 }
 
 func (r *Reconciler) forget() {
@@ -76,7 +101,7 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	for _, d := range r.Dataplanes {
 		report := r.syncOne(ctx, d, r.state)
 		if report.Plan != nil && r.DryRun == nil {
-			report.Drift = unchanged && r.looking && !report.Plan.Empty()
+			report.Drift = unchanged && r.looking && drift(report.Plan)
 			r.drifted = r.drifted || report.Drift
 		}
 		r.tell(ctx, report)
@@ -107,6 +132,15 @@ func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Rep
 	}
 	report.Duration = time.Since(start)
 	return report
+}
+
+// drift reports whether a plan made for objects that did not change repairs
+// what somebody else did.
+func drift(p Plan) bool {
+	if judge, ok := p.(DriftJudge); ok {
+		return judge.Drift()
+	}
+	return !p.Empty()
 }
 
 // tell reports, unless the pass did not fail but was ended.

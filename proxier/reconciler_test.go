@@ -23,7 +23,28 @@ type recorder struct {
 	forgot bool
 	fail   error
 	empty  bool
+	drift  *bool // what its plans say of themselves; nil for nothing
+
+	wake chan struct{}
 }
+
+// Wake makes the recorder a Waker.
+func (r *recorder) Wake() <-chan struct{} { return r.wake }
+
+// judge has its plans say whether they are drift.
+func (r *recorder) judge(drift bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drift = &drift
+}
+
+// A plan that says itself whether it is drift.
+type judged struct {
+	recorded
+	drift bool
+}
+
+func (j judged) Drift() bool { return j.drift }
 
 // answer has it answer so from now on.
 func (r *recorder) answer(fail error, empty bool) {
@@ -50,6 +71,9 @@ func (r *recorder) Plan(context.Context, *proxier.State) (proxier.Plan, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.passes = append(r.passes, time.Since(r.start))
+	if r.drift != nil {
+		return judged{recorded{r.empty}, *r.drift}, r.fail
+	}
 	return recorded{r.empty}, r.fail
 }
 
@@ -84,7 +108,7 @@ func (r *reporter) seen() proxier.Report {
 func run(t *testing.T, pacer proxier.Pacer, store *proxier.Store, test func(*recorder, *reporter)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		d, seen := &recorder{start: time.Now(), empty: true}, &reporter{}
+		d, seen := &recorder{start: time.Now(), empty: true, wake: make(chan struct{}, 1)}, &reporter{}
 		r := proxier.Reconciler{
 			Store: store, Options: clustergen.Options(proxier.IPv4),
 			Dataplanes: []proxier.Dataplane{d}, Reporter: seen, Pacer: pacer,
@@ -217,4 +241,43 @@ type forbidden struct {
 func (f forbidden) Apply(context.Context) ([]proxier.Refusal, error) {
 	f.t.Error("a dry run applied its plan")
 	return nil, nil
+}
+
+func TestADataplaneWakesTheReconciler(t *testing.T) {
+	store := proxier.NewStore()
+	run(t, proxier.Pacer{MinInterval: time.Second, MaxBackoff: time.Second}, store, func(d *recorder, _ *reporter) {
+		d.wake <- struct{}{}
+		time.Sleep(time.Hour)
+		if n := count(d); n != 0 {
+			t.Errorf("%d passes over a store that has not synced", n)
+		}
+		store.SetSynced()
+		time.Sleep(time.Hour)
+		before := count(d)
+		d.wake <- struct{}{}
+		time.Sleep(time.Hour)
+		if n := count(d) - before; n != 1 {
+			t.Errorf("%d passes after the dataplane had work, want 1", n)
+		}
+		if _, forgot := d.seen(); forgot {
+			t.Error("a wake-up made the dataplane forget what the kernel holds")
+		}
+	})
+}
+
+func TestAPlanMayKnowThatItIsNoDrift(t *testing.T) {
+	store := clustergen.Uniform(3, 1)
+	run(t, pacer, store, func(d *recorder, seen *reporter) {
+		d.answer(nil, false)
+		d.judge(false)
+		time.Sleep(time.Minute + time.Second)
+		if seen.seen().Drift {
+			t.Error("drift is reported although the plan says it is none")
+		}
+		d.judge(true)
+		time.Sleep(time.Minute)
+		if !seen.seen().Drift {
+			t.Error("no drift is reported although the plan says it is")
+		}
+	})
 }

@@ -147,6 +147,7 @@ func (r *serviceReader) common(clusterIP netip.Addr) ServicePort {
 		LoadBalancerIPs: r.loadBalancerIPs(),
 		SourceRanges:    r.sourceRanges(),
 		Affinity:        r.affinity(),
+		Scheduler:       r.scheduler(),
 		InternalLocal:   ptr.Deref(s.Spec.InternalTrafficPolicy, corev1.ServiceInternalTrafficPolicyCluster) == corev1.ServiceInternalTrafficPolicyLocal,
 		ExternalLocal:   externalLocal(s),
 	}
@@ -251,6 +252,16 @@ func (r *serviceReader) affinity() time.Duration {
 		return defaultAffinity
 	}
 	return time.Duration(seconds) * time.Second
+}
+
+// scheduler is the annotation's, if there is such a scheduler.
+func (r *serviceReader) scheduler() string {
+	name := r.service.Annotations[SchedulerAnnotation]
+	if name != "" && !slices.Contains(Schedulers, name) {
+		r.problem("metadata.annotations["+SchedulerAnnotation+"]", name, "must be one of %s: the node's default is used", strings.Join(Schedulers, ", "))
+		return ""
+	}
+	return name
 }
 
 // port reads port i of the object.

@@ -50,6 +50,9 @@ type ServicePort struct {
 	// Affinity is how long a client sticks to its endpoint after its last
 	// connection; 0 when it need not.
 	Affinity time.Duration
+	// Scheduler is the IPVS scheduler the owner wants; empty for the node's
+	// default. Only modes that schedule read it.
+	Scheduler string
 	// InternalLocal and ExternalLocal are the traffic policies: true for Local.
 	InternalLocal, ExternalLocal bool
 	// HealthCheckNodePort is 0 when there is none.

@@ -248,12 +248,12 @@ func (s *Store) DeleteServiceCIDR(name string) {
 func sameService(a, b *corev1.Service) bool {
 	_, otherA := a.Labels[ServiceProxyNameLabel]
 	_, otherB := b.Labels[ServiceProxyNameLabel]
-	return otherA == otherB && a.CreationTimestamp.Equal(&b.CreationTimestamp) &&
+	return otherA == otherB && a.Annotations[SchedulerAnnotation] == b.Annotations[SchedulerAnnotation] && a.CreationTimestamp.Equal(&b.CreationTimestamp) &&
 		reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(a.Status.LoadBalancer, b.Status.LoadBalancer)
 }
 
 func sameSlice(a, b *discoveryv1.EndpointSlice) bool {
-	return isServiceSlice(a) == isServiceSlice(b) && a.AddressType == b.AddressType &&
+	return isServiceSlice(a) == isServiceSlice(b) && a.Annotations[WeightsAnnotation] == b.Annotations[WeightsAnnotation] && a.AddressType == b.AddressType &&
 		reflect.DeepEqual(a.Endpoints, b.Endpoints) && reflect.DeepEqual(a.Ports, b.Ports)
 }
 

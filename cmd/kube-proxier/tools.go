@@ -9,6 +9,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/sysctl"
 )
 
 // findTools finds the iptables tools of this host, IPv4 first. A family that
@@ -35,7 +36,7 @@ func newDataplanes(ctx context.Context, tool *iptables.Tool, c *config.Config) [
 		MaxNames: tool.MaxNames(),
 	})
 	if tool.Family == proxier.IPv4 {
-		return []proxier.Dataplane{rules, &routeLocalnet{path: routeLocalnetPath}}
+		return []proxier.Dataplane{rules, sysctl.New(sysctl.Root, sysctl.RouteLocalnet())}
 	}
 	return []proxier.Dataplane{rules}
 }

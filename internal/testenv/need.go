@@ -100,6 +100,10 @@ func (c Capability) Check() error {
 		return err
 	case KubeAPI:
 		return checkKube()
+	case IPSet:
+		return checkIPSet()
+	case Dummy:
+		return checkDummy()
 	}
 	return fmt.Errorf("unknown capability %q", string(c))
 }

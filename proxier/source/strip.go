@@ -15,7 +15,7 @@ import (
 // whose status changes every few seconds, most of the changes.
 
 func stripService(s *corev1.Service) {
-	stripMeta(&s.ObjectMeta, []string{proxier.ServiceProxyNameLabel, proxier.ClusterDNSLabel}, nil)
+	stripMeta(&s.ObjectMeta, []string{proxier.ServiceProxyNameLabel, proxier.ClusterDNSLabel}, []string{proxier.SchedulerAnnotation})
 	s.Spec.Selector = nil
 	s.Spec.TrafficDistribution = nil
 	s.Spec.LoadBalancerClass = nil
@@ -30,7 +30,7 @@ func stripService(s *corev1.Service) {
 func stripEndpointSlice(s *discoveryv1.EndpointSlice) {
 	stripMeta(&s.ObjectMeta,
 		[]string{discoveryv1.LabelServiceName, corev1.IsHeadlessService},
-		[]string{corev1.EndpointsLastChangeTriggerTime})
+		[]string{corev1.EndpointsLastChangeTriggerTime, proxier.WeightsAnnotation})
 	for i := range s.Ports {
 		s.Ports[i].AppProtocol = nil
 	}

@@ -1,0 +1,14 @@
+package ipvs
+
+import "encoding/binary"
+
+// The kernel's numbers that stand for bytes in network order are read and
+// written as the bytes they are in memory.
+
+func nativeBytes(n uint32) []byte {
+	b := make([]byte, 4)
+	binary.NativeEndian.PutUint32(b, n)
+	return b
+}
+
+func nativeUint32(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }

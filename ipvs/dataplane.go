@@ -1,0 +1,197 @@
+package ipvs
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// Config is how a Dataplane works.
+type Config struct {
+	// Options shape the virtual servers; NodeAddresses are replaced by what
+	// Addresses says.
+	Options
+	Ownership Ownership
+	// Addresses tells the host's addresses. It is asked once in each pass.
+	Addresses func(ctx context.Context) (Addresses, error)
+	// DrainTimeout bounds how long a real server drains; 0 turns draining off.
+	DrainTimeout time.Duration
+	// Look is how long to wait until the connections of draining real servers
+	// are counted again; 0 for DefaultLook.
+	Look time.Duration
+	// Now is the clock; nil for the real one.
+	Now func() time.Time
+}
+
+// Defaults of Config.
+const (
+	DefaultDrainTimeout = 5 * time.Minute
+	DefaultLook         = 5 * time.Second
+)
+
+// A Dataplane brings the virtual servers of one family into the shape a State
+// asks for. It is used by one goroutine, except Forget.
+type Dataplane struct {
+	kernel Kernel
+	config Config
+	wake   chan struct{}
+	timer  *time.Timer
+
+	mu sync.Mutex
+	// have are our virtual servers in the kernel, as far as is known; nil when
+	// it has to be asked.
+	have *[]*VirtualServer
+	// forgets counts the calls of Forget, so that one in the middle of an Apply
+	// is not lost.
+	forgets int
+
+	compiled *Compiled // of the last Plan, to share with the next
+	draining map[RealPlace]time.Time
+	look     time.Time // when to count connections; only where some drain
+	refused  refusals
+}
+
+// NewDataplane returns a Dataplane that has not looked at the kernel yet.
+func NewDataplane(kernel Kernel, config Config) *Dataplane {
+	if config.Now == nil {
+		config.Now = time.Now //nolint:forbidigo // this is where the clock comes in
+	}
+	if config.Look == 0 {
+		config.Look = DefaultLook
+	}
+	return &Dataplane{kernel: kernel, config: config, wake: make(chan struct{}, 1), refused: refusals{}}
+}
+
+// Name is "ipvs".
+func (d *Dataplane) Name() string { return "ipvs" }
+
+// Forget makes the next Plan look at the kernel, because somebody else may have
+// changed it. It is safe to call from any goroutine.
+func (d *Dataplane) Forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.have = nil
+	d.forgets++
+}
+
+// Wake receives when it is time to see whether real servers have drained.
+func (d *Dataplane) Wake() <-chan struct{} { return d.wake }
+
+// Plan compares the kernel with what the State asks for.
+func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
+	addresses, err := d.config.Addresses(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("addresses of this host: %w", err)
+	}
+	options := d.config.Options
+	options.NodeAddresses = addresses.Node
+	want := Compile(d.compiled, state, options)
+	d.compiled = want
+	d.refused.retryChanged(want)
+	have, idle, err := d.observe(ctx, want, addresses)
+	if err != nil {
+		return nil, err
+	}
+	return &plan{dataplane: d, want: want, addresses: addresses, have: have, patch: d.diff(have, want, idle)}, nil
+}
+
+// observe returns our virtual servers, from memory where that is good, and the
+// draining ones that have no connections, where that was looked up.
+func (d *Dataplane) observe(ctx context.Context, want *Compiled, addresses Addresses) ([]*VirtualServer, map[RealPlace]bool, error) {
+	d.mu.Lock()
+	have, forgets := d.have, d.forgets
+	d.mu.Unlock()
+	if have != nil {
+		idle, err := d.count(ctx)
+		return *have, idle, err
+	}
+	listing, err := d.kernel.List(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("list virtual servers: %w", err)
+	}
+	own := d.config.Ownership.Own(listing.Servers, want, addresses)
+	d.remember(own, want, forgets)
+	return own, listing.idle(), nil
+}
+
+// count looks which draining real servers have no connections, if it is time
+// to. It asks for their virtual servers only.
+func (d *Dataplane) count(ctx context.Context) (map[RealPlace]bool, error) {
+	if len(d.draining) == 0 || d.config.Now().Before(d.look) {
+		return nil, nil
+	}
+	listing, err := d.kernel.List(ctx, placesOf(d.draining)...)
+	if err != nil {
+		return nil, fmt.Errorf("count connections of draining real servers: %w", err)
+	}
+	return listing.idle(), nil
+}
+
+// remember takes have for what the kernel holds, unless Forget was called since
+// forgets was read.
+func (d *Dataplane) remember(have []*VirtualServer, want *Compiled, forgets int) {
+	have = adopt(have, want.Servers)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.forgets == forgets {
+		d.have = &have
+	}
+}
+
+// diff is the way from have to want without what the kernel refused before.
+// Where there is nothing yet, what the cluster itself needs comes first.
+func (d *Dataplane) diff(have []*VirtualServer, want *Compiled, idle map[RealPlace]bool) *Patch {
+	patch := Diff(have, want, Drain{
+		Timeout: d.config.DrainTimeout, Now: d.config.Now(), Since: d.draining, Idle: idle,
+	})
+	patch.Ops = d.refused.without(patch.Ops)
+	if len(have) == 0 {
+		patch.Ops = essentialsFirst(patch.Ops, want)
+	}
+	return patch
+}
+
+// essentialsFirst moves the operations for the API server's and the DNS Service
+// to the front.
+func essentialsFirst(ops []Op, want *Compiled) []Op {
+	essential := map[*proxier.Target]bool{}
+	for t := range want.state.Essentials().Targets {
+		essential[t] = true
+	}
+	first, rest := make([]Op, 0, len(ops)), make([]Op, 0, len(ops))
+	for _, o := range ops {
+		if f := want.Frontend(o.Place); f != nil && essential[f.Target] {
+			first = append(first, o)
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	return append(first, rest...)
+}
+
+// watchDrain remembers what drains, and sees to it that somebody looks again.
+// A look that is still to come is not put off.
+func (d *Dataplane) watchDrain(draining map[RealPlace]time.Time) {
+	d.draining = draining
+	if len(draining) == 0 {
+		if d.timer != nil {
+			d.timer.Stop()
+		}
+		d.look = time.Time{}
+		return
+	}
+	now := d.config.Now()
+	if d.look.After(now) {
+		return
+	}
+	d.look = now.Add(d.config.Look)
+	d.timer = time.AfterFunc(d.config.Look, func() {
+		select {
+		case d.wake <- struct{}{}:
+		default: // a wake-up is waiting
+		}
+	})
+}

@@ -1,0 +1,125 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// Want says which addresses a State needs, sorted.
+type Want func(ctx context.Context, state *proxier.State) ([]Address, error)
+
+// A Dataplane keeps one family's Service addresses on kube-ipvs0. It comes after
+// those that serve what is sent there.
+type Dataplane struct {
+	kernel *Cached
+	family proxier.Family
+	want   Want
+}
+
+// New returns the dataplane of a family. want is nil in a mode that needs no
+// addresses: they are removed then, and with the last the device.
+func New(kernel *Cached, family proxier.Family, want Want) *Dataplane {
+	return &Dataplane{kernel: kernel, family: family, want: want}
+}
+
+// Name is "addresses".
+func (*Dataplane) Name() string { return "addresses" }
+
+// Forget makes the next Plan look at the kernel.
+func (d *Dataplane) Forget() { d.kernel.Forget() }
+
+// Plan compares the device with what the State asks for.
+func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
+	p := &plan{kernel: d.kernel, family: d.family}
+	var err error
+	if p.host, err = d.kernel.List(ctx); err != nil {
+		return nil, err
+	}
+	if d.want == nil {
+		p.patch = Remove(d.family, p.host)
+		return p, nil
+	}
+	want, err := d.want(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	p.patch, err = Diff(d.family, p.host, want, state.Node.IPs)
+	return p, err
+}
+
+// A plan is what one pass does to the device.
+type plan struct {
+	kernel Kernel
+	family proxier.Family
+	host   Host
+	patch  Patch
+}
+
+func (p *plan) Empty() bool    { return len(p.patch.Ops) == 0 }
+func (p *plan) String() string { return Script(p.patch.Ops) }
+
+// Problems are Service addresses that are the node's own.
+func (p *plan) Problems() []proxier.Problem { return p.patch.Problems }
+
+// Diff shows the addresses that come and go, and the device if it does.
+func (p *plan) Diff() string {
+	if p.Empty() {
+		return ""
+	}
+	after := p.host.After(p.patch.Ops)
+	missing, extra := differences(p.host.BoundOf(p.family), after.BoundOf(p.family))
+	var b strings.Builder
+	have, want := len(extra), len(missing)
+	lines := func(mark string, addrs []netip.Addr) {
+		for _, a := range addrs {
+			fmt.Fprintf(&b, "%s%s/%d\n", mark, a, a.BitLen())
+		}
+	}
+	if p.host.Type != "" && after.Type == "" {
+		b.WriteString("-device " + Name + " type " + p.host.Type + "\n")
+		have++
+	}
+	lines("-", extra)
+	if p.host.Type == "" && after.Type != "" {
+		b.WriteString("+device " + Name + " type " + after.Type + "\n")
+		want++
+	}
+	lines("+", missing)
+	return fmt.Sprintf("--- kernel addresses %[1]s\n+++ wanted addresses %[1]s\n@@ -%[2]s +%[3]s @@\n%[4]s",
+		Name, extent(have), extent(want), b.String())
+}
+
+// extent is a range of lines as diff -u prints it.
+func extent(n int) string {
+	if n == 0 {
+		return "0,0"
+	}
+	return fmt.Sprintf("1,%d", n)
+}
+
+// Summary counts addresses as rules.
+func (p *plan) Summary() proxier.Summary {
+	s := proxier.Summary{Bytes: len(p.String())}
+	for _, o := range p.patch.Ops {
+		if o.Verb == Add {
+			s.Rules++
+		}
+		if o.Verb == Delete {
+			s.Deleted++
+		}
+	}
+	return s
+}
+
+// Apply makes the changes. An address is refused for no Service: what the node
+// has itself stays there, and is served there.
+func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
+	if p.Empty() {
+		return nil, nil
+	}
+	return nil, p.kernel.Do(ctx, p.patch.Ops)
+}

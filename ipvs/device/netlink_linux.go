@@ -1,0 +1,163 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Netlink is the real Kernel: the devices of the network namespace of the
+// calling thread.
+type Netlink struct {
+	// standIn is a type of device that tests use in place of dummy.
+	standIn string
+}
+
+// Flags of linux/if_addr.h: usable at once, without duplicate address detection;
+// and without a route to the prefix, which is the address itself.
+const (
+	flagNoDAD         = 0x02
+	flagNoPrefixRoute = 0x200
+)
+
+// attempts are how often a list is asked for that changes came in between of.
+const attempts = 5
+
+// List returns what is there.
+func (k Netlink) List(ctx context.Context) (Host, error) {
+	h, err := netlink.NewHandle(syscall.NETLINK_ROUTE)
+	if err != nil {
+		return Host{}, fmt.Errorf("list addresses: %w", err)
+	}
+	defer h.Close()
+	var host Host
+	for range attempts {
+		if host, err = k.list(h); !errors.Is(err, netlink.ErrDumpInterrupted) || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return Host{}, fmt.Errorf("list addresses: %w", err)
+	}
+	return host, nil
+}
+
+func (k Netlink) list(h *netlink.Handle) (Host, error) {
+	links, err := h.LinkList()
+	if err != nil {
+		return Host{}, err
+	}
+	names, typ := map[int]string{}, ""
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+		if l.Attrs().Name == Name {
+			typ = l.Type()
+		}
+	}
+	if k.standIn != "" && typ == k.standIn {
+		typ = linkType
+	}
+	addrs, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return Host{}, err
+	}
+	var bound []netip.Addr
+	var others []Addr
+	for _, a := range addrs {
+		addr, ok := netip.AddrFromSlice(a.IP)
+		if !ok {
+			continue
+		}
+		if name := names[a.LinkIndex]; name == Name {
+			bound = append(bound, addr)
+		} else {
+			others = append(others, Addr{addr, name})
+		}
+	}
+	return NewHost(typ, bound, others), nil
+}
+
+// Do makes the changes in order.
+func (k Netlink) Do(ctx context.Context, ops []Op) error {
+	h, err := netlink.NewHandle(syscall.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("change device %s: %w", Name, err)
+	}
+	defer h.Close()
+	var link netlink.Link
+	for _, o := range ops {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if link == nil && o.Verb != CreateDevice {
+			if link, err = h.LinkByName(Name); err != nil {
+				return fmt.Errorf("%s: device %s: %w", o, Name, err)
+			}
+		}
+		if err := k.do(h, link, o); err != nil {
+			return fmt.Errorf("%s: %w", o, explain(o, err))
+		}
+	}
+	return nil
+}
+
+func (k Netlink) do(h *netlink.Handle, link netlink.Link, o Op) error {
+	var err error
+	switch o.Verb {
+	case CreateDevice:
+		return h.LinkAdd(k.device())
+	case DeleteDevice:
+		return h.LinkDel(link)
+	case Add:
+		if err = h.AddrAdd(link, address(o.Addr)); errors.Is(err, syscall.EEXIST) {
+			return nil
+		}
+	case Delete:
+		if err = h.AddrDel(link, address(o.Addr)); errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return nil
+		}
+	default:
+		return errors.New("unknown verb")
+	}
+	return err
+}
+
+func (k Netlink) device() netlink.Link {
+	attrs := netlink.LinkAttrs{Name: Name}
+	if k.standIn != "" {
+		return &netlink.GenericLink{LinkAttrs: attrs, LinkType: k.standIn}
+	}
+	return &netlink.Dummy{LinkAttrs: attrs}
+}
+
+// address is one with host mask. IPv6 addresses are deprecated: the node then
+// does not choose a Service's address as its own when it opens a connection (RFC
+// 6724, section 5, rule 3). They are so for 68 years, the most that the type
+// holds everywhere.
+func address(addr netip.Addr) *netlink.Addr {
+	bits := addr.BitLen()
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(bits, bits)}}
+	if addr.Is6() {
+		a.Flags = flagNoDAD | flagNoPrefixRoute
+		a.PreferedLft, a.ValidLft = 0, math.MaxInt32
+	}
+	return a
+}
+
+func explain(o Op, err error) error {
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("%w: the capability NET_ADMIN is needed", err)
+	case o.Verb == CreateDevice && errors.Is(err, syscall.EOPNOTSUPP):
+		return fmt.Errorf("%w: the kernel has no dummy devices: load the module dummy", err)
+	case o.Verb == Add && o.Addr.Is6() && errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w: is IPv6 off on the device? See sysctl net.ipv6.conf.default.disable_ipv6", err)
+	}
+	return err
+}

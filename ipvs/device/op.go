@@ -1,0 +1,66 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// A Verb is what an Op does.
+type Verb string
+
+// The verbs.
+const (
+	CreateDevice Verb = "create device"
+	// DeleteDevice takes all its addresses away, too.
+	DeleteDevice Verb = "delete device"
+	// Add binds an address to the device. That it is there already is no error.
+	Add Verb = "add"
+	// Delete takes it away. That it is not there is no error.
+	Delete Verb = "delete"
+)
+
+// An Op is one change to kube-ipvs0.
+type Op struct {
+	Verb Verb
+	// Addr is for Add and Delete.
+	Addr netip.Addr
+}
+
+// String is the command of ip(8) that does the same.
+func (o Op) String() string {
+	switch o.Verb {
+	case CreateDevice:
+		return "ip link add " + Name + " type " + linkType
+	case DeleteDevice:
+		return "ip link delete " + Name
+	case Delete:
+		return fmt.Sprintf("ip address delete %s/%d dev %s", o.Addr, o.Addr.BitLen(), Name)
+	case Add:
+		s := fmt.Sprintf("ip address add %s/%d dev %s", o.Addr, o.Addr.BitLen(), Name)
+		if o.Addr.Is6() {
+			s += " nodad noprefixroute preferred_lft 0"
+		}
+		return s
+	}
+	return fmt.Sprintf("unknown verb %q", string(o.Verb))
+}
+
+// Script is the Ops as commands, one in a line.
+func Script(ops []Op) string {
+	var b strings.Builder
+	for _, o := range ops {
+		b.WriteString(o.String() + "\n")
+	}
+	return b.String()
+}
+
+// Kernel is the way to the devices of one network namespace. All reads and
+// writes of the dataplanes go through it.
+type Kernel interface {
+	// List returns what is there.
+	List(ctx context.Context) (Host, error)
+	// Do makes the changes in order, up to the first that fails.
+	Do(ctx context.Context, ops []Op) error
+}

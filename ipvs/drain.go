@@ -1,0 +1,67 @@
+package ipvs
+
+import "time"
+
+// Draining, for each real server that is not wanted where a frontend of a
+// Service still is:
+//
+//	UDP, or draining is off     delete
+//	weight is not 0             set weight 0: no new connections
+//	out of time                 delete
+//	not known to be idle        wait
+//	no connections              delete
+//
+// Only weight 0 makes it safe to count connections: none can come between the
+// look and the delete. What has weight 0 and is not wanted is draining, whoever
+// set that: so a restarted process goes on where the last one ended.
+
+// A Drain is what is known of draining, and what time it is.
+type Drain struct {
+	// Timeout is how long a real server may drain; 0 deletes it at once, and
+	// its connections break.
+	Timeout time.Duration
+	// Now is the time of the Diff.
+	Now time.Time
+	// Since is when each real server was first seen to drain.
+	Since map[RealPlace]time.Time
+	// Idle are the real servers of which it is known that they had weight 0 and
+	// no connections.
+	Idle map[RealPlace]bool
+}
+
+// step is what to do about one real server that is not wanted.
+type step uint8
+
+const (
+	wait step = iota
+	setWeight0
+	remove
+)
+
+func (d *Drain) step(p RealPlace, have RealServer) step {
+	since, known := d.Since[p]
+	switch {
+	case d.Timeout <= 0 || !p.drains():
+		return remove
+	case have.Weight != 0:
+		return setWeight0
+	case known && d.Now.Sub(since) >= d.Timeout, d.Idle[p]:
+		return remove
+	default:
+		return wait
+	}
+}
+
+// idle are the real servers of weight 0 without connections.
+func (l Listing) idle() map[RealPlace]bool {
+	idle := map[RealPlace]bool{}
+	for _, v := range l.Servers {
+		for _, r := range v.Servers {
+			p := RealPlace{v.Place, r.Addr}
+			if r.Weight == 0 && l.Connections[p] == 0 {
+				idle[p] = true
+			}
+		}
+	}
+	return idle
+}

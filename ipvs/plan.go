@@ -1,0 +1,107 @@
+package ipvs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// maxRounds bounds how often one Apply lists the virtual servers anew because
+// somebody else writes at the same time.
+const maxRounds = 3
+
+// A plan is what one pass does to the virtual servers.
+type plan struct {
+	dataplane *Dataplane
+	want      *Compiled
+	addresses Addresses
+	have      []*VirtualServer
+	patch     *Patch
+}
+
+func (p *plan) Empty() bool    { return len(p.patch.Ops) == 0 }
+func (p *plan) Diff() string   { return p.patch.Unified() }
+func (p *plan) String() string { return OpsText(p.patch.Ops) }
+
+// Drift reports whether more is to be done than to end drains.
+func (p *plan) Drift() bool { return len(p.patch.Ops) > p.patch.Drained }
+
+// Problems are what the Services ask for and this node does not have.
+func (p *plan) Problems() []proxier.Problem { return p.want.Problems }
+
+// Summary counts virtual servers as chains and real servers as rules.
+func (p *plan) Summary() proxier.Summary {
+	s := proxier.Summary{Bytes: len(p.String())}
+	for _, o := range p.patch.Ops {
+		switch o.Kind {
+		case NewService, UpdateService:
+			s.Chains++
+		case NewServer, UpdateServer:
+			s.Rules++
+		case DeleteService, DeleteServer:
+			s.Deleted++
+		}
+	}
+	return s
+}
+
+// Apply does the operations. What the kernel refuses is left out; where it
+// turns out to hold something else than was believed, it is listed and compared
+// anew.
+func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
+	d := p.dataplane
+	have, patch := p.have, p.patch
+	for round := 1; ; round++ {
+		err := d.do(ctx, have, p.want, patch)
+		if err == nil {
+			break
+		}
+		if e, ok := errors.AsType[*OpError](err); !ok || !e.Drift() || round == maxRounds {
+			return nil, err
+		}
+		var idle map[RealPlace]bool
+		if have, idle, err = d.observe(ctx, p.want, p.addresses); err != nil {
+			return nil, err
+		}
+		patch = d.diff(have, p.want, idle)
+	}
+	return d.refused.report(p.want.state), nil
+}
+
+// do does a patch except for what the kernel refuses. After an error the kernel
+// has to be looked at again.
+func (d *Dataplane) do(ctx context.Context, have []*VirtualServer, want *Compiled, patch *Patch) error {
+	d.mu.Lock()
+	forgets := d.forgets
+	d.have = nil // until all is done, nobody knows
+	d.mu.Unlock()
+	ops := patch.Ops
+	for len(ops) > 0 {
+		n, err := d.kernel.Do(ctx, ops)
+		if err == nil {
+			break
+		}
+		e, ok := errors.AsType[*OpError](err)
+		if !ok || !e.Refused() || !d.refused.add(ops[n], want, err) {
+			return fmt.Errorf("%d of %d operations done: %w", len(patch.Ops)-len(ops)+n, len(patch.Ops), err)
+		}
+		ops = d.refused.without(ops[n+1:])
+	}
+	d.remember(After(have, d.refused.without(patch.Ops)), want, forgets)
+	d.watchDrain(patch.Draining)
+	return nil
+}
+
+// placesOf are the virtual servers of real servers, sorted, each once.
+func placesOf(draining map[RealPlace]time.Time) []Place {
+	places := map[Place]bool{}
+	for p := range draining {
+		places[p.Place] = true
+	}
+	return slices.SortedFunc(maps.Keys(places), Place.Compare)
+}

@@ -1,0 +1,127 @@
+package sysctl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// Root is where the kernel shows its parameters.
+const Root = "/proc/sys"
+
+// A Parameter is a kernel parameter and the value it should have.
+type Parameter struct {
+	// Name is as sysctl(8) has it, such as "net.ipv4.ip_forward".
+	Name string
+	Want string
+	// Why says what goes wrong without it, and what to do where it cannot be
+	// set; it ends an error.
+	Why string
+	// Needed says whether a State needs it; nil for always.
+	Needed func(state *proxier.State) bool
+	// Optional parameters may be missing in the kernel.
+	Optional bool
+}
+
+func (p Parameter) path(root string) string {
+	return filepath.Join(root, filepath.FromSlash(strings.ReplaceAll(p.Name, ".", "/")))
+}
+
+// A Dataplane keeps parameters at their values. It reads them in each pass.
+type Dataplane struct {
+	root       string
+	parameters []Parameter
+}
+
+// New returns a dataplane of the parameters below root, in that order.
+func New(root string, parameters []Parameter) *Dataplane {
+	return &Dataplane{root: root, parameters: parameters}
+}
+
+// Name is "sysctl".
+func (*Dataplane) Name() string { return "sysctl" }
+
+// Forget does nothing: nothing is remembered.
+func (*Dataplane) Forget() {}
+
+// Plan reads the parameters that the State needs.
+func (d *Dataplane) Plan(_ context.Context, state *proxier.State) (proxier.Plan, error) {
+	p := &plan{root: d.root}
+	for _, parameter := range d.parameters {
+		if parameter.Needed != nil && !parameter.Needed(state) {
+			continue
+		}
+		value, err := os.ReadFile(parameter.path(d.root))
+		if errors.Is(err, fs.ErrNotExist) && parameter.Optional {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("sysctl %s: %w: %s", parameter.Name, err, parameter.Why)
+		}
+		if have := string(bytes.TrimSpace(value)); have != parameter.Want {
+			p.changes = append(p.changes, change{parameter, have})
+		}
+	}
+	return p, nil
+}
+
+type change struct {
+	Parameter
+	have string
+}
+
+// A plan is the parameters to be changed.
+type plan struct {
+	root    string
+	changes []change
+}
+
+func (p *plan) Empty() bool { return len(p.changes) == 0 }
+
+// String is a line for each parameter, such as "sysctl net.ipv4.ip_forward=1".
+func (p *plan) String() string {
+	var b strings.Builder
+	for _, c := range p.changes {
+		fmt.Fprintf(&b, "sysctl %s=%s\n", c.Name, c.Want)
+	}
+	return b.String()
+}
+
+func (p *plan) Diff() string {
+	var b strings.Builder
+	for _, c := range p.changes {
+		fmt.Fprintf(&b, "--- kernel %[1]s\n+++ wanted %[1]s\n@@ -1 +1 @@\n-%[2]s\n+%[3]s\n", c.Name, c.have, c.Want)
+	}
+	return b.String()
+}
+
+// Summary counts bytes only.
+func (p *plan) Summary() proxier.Summary { return proxier.Summary{Bytes: len(p.String())} }
+
+// Apply writes the parameters. All are tried, also after one that failed.
+func (p *plan) Apply(context.Context) ([]proxier.Refusal, error) {
+	var failed []error
+	for _, c := range p.changes {
+		if err := write(c.path(p.root), c.Want); err != nil {
+			failed = append(failed, fmt.Errorf("sysctl %s is %s and cannot be set to %s: %w: %s", c.Name, c.have, c.Want, err, c.Why))
+		}
+	}
+	return nil, errors.Join(failed...)
+}
+
+// write does not create the file, unlike os.WriteFile.
+func write(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value + "\n")
+	return errors.Join(err, f.Close())
+}
