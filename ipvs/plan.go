@@ -90,7 +90,11 @@ func (d *Dataplane) do(ctx context.Context, have []*VirtualServer, want *Compile
 		if !ok || !e.Refused() || !d.refused.add(ops[n], want, err) {
 			return fmt.Errorf("%d of %d operations done: %w", len(patch.Ops)-len(ops)+n, len(patch.Ops), err)
 		}
-		ops = d.refused.without(ops[n+1:])
+		refused := ops[n]
+		ops = ops[n+1:]
+		for refused.Kind == NewService && len(ops) > 0 && ops[0].Place == refused.Place {
+			ops = ops[1:] // its real servers
+		}
 	}
 	d.remember(After(have, d.refused.without(patch.Ops)), want, forgets)
 	d.watchDrain(patch.Draining)

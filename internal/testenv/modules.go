@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 
 	"github.com/vishvananda/netlink"
@@ -13,7 +14,29 @@ const (
 	IPSet Capability = "ipset"
 	// Dummy is network devices of type dummy.
 	Dummy Capability = "dummy device"
+	// IPVS is virtual servers.
+	IPVS Capability = "ipvs"
 )
+
+// requiredEnv is set to "true" where make test-ipvs runs tests, in a virtual
+// machine whose kernel has everything.
+const requiredEnv = "KUBE_PROXIER_IPVS_REQUIRED"
+
+// leftToVM reports whether tests that need the capability may be skipped here
+// under CI=true, because make test-ipvs runs them.
+func (c Capability) leftToVM() bool {
+	return (c == Dummy || c == IPVS) && os.Getenv(requiredEnv) != "true"
+}
+
+// checkIPVS asks for the kernel's interface to virtual servers, which makes it
+// load the module where it can.
+func checkIPVS() error {
+	_, err := netlink.GenlFamilyGet("IPVS")
+	if err != nil {
+		return fmt.Errorf("this kernel has no IPVS (load the module ip_vs, or run make test-ipvs): %w", err)
+	}
+	return nil
+}
 
 // checkIPSet makes a set of a type that rules of IPVS mode use.
 func checkIPSet() error {
