@@ -182,6 +182,38 @@ func TestNodePortsAreAtTheAddressesThatAreAllowed(t *testing.T) {
 	}
 }
 
+func TestAnAddressOnTheNodeWinsOverANodePort(t *testing.T) {
+	const other = `
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other, namespace: shop}
+spec:
+  clusterIP: 10.96.10.2
+  clusterIPs: [10.96.10.2]
+  externalIPs: [10.0.2.15]
+  ports: [{port: 30080, protocol: TCP}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: other-1, namespace: shop, labels: {kubernetes.io/service-name: other}}
+addressType: IPv4
+ports: [{name: "", port: 9090, protocol: TCP}]
+endpoints: [{addresses: [10.244.9.9]}]
+`
+	store := manifests(t, strings.NewReplacer("SCHEDULER", "rr", "POLICY", "Cluster").Replace(web)+other)
+	c := ipvs.Compile(nil, build(store, proxier.IPv4), options())
+	var got []string
+	for _, v := range c.Servers {
+		if v.Addr.Port() == 30080 {
+			got = append(got, v.Addr.String()+" "+v.Servers[0].Addr.String())
+		}
+	}
+	if diff := cmp.Diff([]string{"10.0.2.15:30080 10.244.9.9:9090", "10.96.10.2:30080 10.244.9.9:9090", "172.18.0.11:30080 10.244.1.2:8080"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestSchedulers(t *testing.T) {
 	for _, test := range []struct {
 		name, annotation, global string

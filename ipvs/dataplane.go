@@ -57,7 +57,7 @@ type Dataplane struct {
 // NewDataplane returns a Dataplane that has not looked at the kernel yet.
 func NewDataplane(kernel Kernel, config Config) *Dataplane {
 	if config.Now == nil {
-		config.Now = time.Now //nolint:forbidigo // this is where the clock comes in
+		config.Now = time.Now
 	}
 	if config.Look == 0 {
 		config.Look = DefaultLook

@@ -81,8 +81,10 @@ func TestOnlyWhatChangedIsSent(t *testing.T) {
 		change func()
 		want   string
 	}{
-		{"an endpoint is replaced", func() { store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 2, 1)) },
-			"-a -t 10.96.0.0:80 -r 10.247.13.67:8080 -m -w 1\n-e -t 10.96.0.0:80 -r 10.244.0.2:8080 -m -w 0\n"},
+		{
+			"an endpoint is replaced", func() { store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 2, 1)) },
+			"-a -t 10.96.0.0:80 -r 10.247.13.67:8080 -m -w 1\n-e -t 10.96.0.0:80 -r 10.244.0.2:8080 -m -w 0\n",
+		},
 		{"a Service asks for affinity", func() {
 			s := clustergen.Service(1)
 			s.Spec.SessionAffinity = "ClientIP"
@@ -258,6 +260,9 @@ func TestWhatTheKernelRefusesIsLeftOut(t *testing.T) {
 	if n := strings.Count(kernel.String(), "\n"); n != 3*3-1 {
 		t.Errorf("of two good Services and one good endpoint there is:\n%s", kernel)
 	}
+	if lists, _ := kernel.Lists(); lists != 1 {
+		t.Errorf("the kernel was listed %d times, want once: a refusal is no drift", lists)
+	}
 	mustBeEmpty(t, plan(t, d, state))
 	if again := apply(t, d, state); len(again) != 2 {
 		t.Errorf("an empty plan reports %d Services refused, want 2", len(again))
@@ -396,5 +401,61 @@ func stranger(r *rand.Rand, kernel *ipvstest.Kernel) {
 		kernel.Must("-d " + o.Place.String() + " -r " + o.Server.Addr.String())
 	default:
 		kernel.Must("-e " + o.Place.String() + " -r " + o.Server.Addr.String() + " -g -w 77")
+	}
+}
+
+// Time ends drains, strangers cause drift.
+func TestAPlanTellsDriftFromTheEndOfADrain(t *testing.T) {
+	store := clustergen.Uniform(2, 2)
+	kernel := ipvstest.New(proxier.IPv4)
+	d := ipvs.NewDataplane(kernel, config())
+	apply(t, d, build(store, proxier.IPv4))
+	for _, generation := range []int{1, 2} {
+		store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 2, generation))
+		apply(t, d, build(store, proxier.IPv4))
+	}
+	store.SetEndpointSlice(clustergen.Slice(1, proxier.IPv4, 0, 0))
+	state := build(store, proxier.IPv4)
+	apply(t, d, state)
+	drift := func() bool {
+		d.Forget()
+		p := plan(t, d, state)
+		if p.Empty() {
+			t.Error("there is nothing to do")
+		}
+		return p.(proxier.DriftJudge).Drift()
+	}
+	if drift() {
+		t.Errorf("the end of drains is taken for drift:\n%s", plan(t, d, state))
+	}
+	kernel.Must("-e -t 10.96.0.0:80 -r 10.244.0.3:8080 -m -w 9")
+	if !drift() {
+		t.Errorf("somebody else's weight is taken for the end of a drain:\n%s", plan(t, d, state))
+	}
+}
+
+// A kernel that is changed by somebody else while we write.
+type disturbed struct {
+	*ipvstest.Kernel
+	disturb func()
+}
+
+func (k disturbed) Do(ctx context.Context, ops []ipvs.Op) (int, error) {
+	defer k.disturb()
+	return k.Kernel.Do(ctx, ops)
+}
+
+func TestForgetInTheMiddleOfAnApplyIsNotLost(t *testing.T) {
+	kernel := disturbed{Kernel: ipvstest.New(proxier.IPv4)}
+	var d *ipvs.Dataplane
+	kernel.disturb = func() {
+		kernel.Must("-D -t 10.96.0.0:80")
+		d.Forget()
+	}
+	d = ipvs.NewDataplane(&kernel, config())
+	state := build(clustergen.Uniform(2, 2), proxier.IPv4)
+	apply(t, d, state)
+	if plan(t, d, state).Empty() {
+		t.Error("the kernel is believed to be as it was written, although somebody said it is not")
 	}
 }
