@@ -33,7 +33,7 @@ type RestoreError struct {
 
 // Error holds the tool's words and the offending line.
 func (e *RestoreError) Error() string {
-	s := "iptables-restore: " + strings.TrimSpace(e.Output)
+	s := strings.Join(strings.FieldsFunc(e.Output, func(r rune) bool { return r == '\n' }), "; ")
 	if e.Text != "" {
 		s += fmt.Sprintf(" (line %d: %.300s)", e.Line, e.Text)
 	}

@@ -83,6 +83,10 @@ type Report struct {
 	Refused  []Refusal
 	Err      error
 	Duration time.Duration
+	// Planning is the part of Duration that Plan took.
+	Planning time.Duration
+	// DryRun means that the plan was not applied.
+	DryRun bool
 	// Following is true for one of the Followers; its State may be an earlier
 	// one than that of the pass before.
 	Following bool

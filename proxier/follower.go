@@ -70,5 +70,8 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 		f.forget()
 		return outcome{}, fmt.Errorf("%s over %s: %w", report.Dataplane, report.Family, report.Err)
 	}
-	return outcome{compared: looking, more: report.Plan.Summary().More && f.reconciler.DryRun == nil}, nil
+	return outcome{
+		compared: looking, comparing: report.Planning,
+		more: report.Plan.Summary().More && !report.DryRun,
+	}, nil
 }

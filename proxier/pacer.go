@@ -51,8 +51,9 @@ type cycle struct {
 // An outcome is what a pass that did not fail says about the next.
 type outcome struct {
 	// compared is whether the kernel itself was looked at, rather than what was
-	// remembered of it.
-	compared bool
+	// remembered of it; comparing is how long that took.
+	compared  bool
+	comparing time.Duration
 	// more is whether there is more to do, though nothing changes.
 	more bool
 }
@@ -81,7 +82,6 @@ func (c *cycle) run(ctx context.Context) error {
 		case <-c.wake: // what woke us meanwhile is seen by this pass, too
 		default:
 		}
-		start := time.Now()
 		done, err := c.pass(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -98,7 +98,7 @@ func (c *cycle) run(ctx context.Context) error {
 			retry.Reset(0)
 		}
 		if c.pacer.Resync > 0 && done.compared {
-			resync.Reset(c.pacer.resync(time.Since(start)))
+			resync.Reset(c.pacer.resync(done.comparing))
 		}
 	}
 }

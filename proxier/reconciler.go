@@ -29,6 +29,8 @@ type Reconciler struct {
 	// looking is whether the last pass compared with the kernel itself rather
 	// than with what was remembered of it.
 	looking bool
+	// planning is how long the plans of this pass took.
+	planning time.Duration
 
 	// drifted is whether drift was found that the followers were not told of.
 	drifted   bool
@@ -48,10 +50,11 @@ func (r *Reconciler) Run(ctx context.Context) error {
 }
 
 func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
+	r.planning = 0
 	if err := r.Sync(ctx); err != nil {
 		return outcome{}, err
 	}
-	done := outcome{compared: r.looking}
+	done := outcome{compared: r.looking, comparing: r.planning}
 	r.looking = false
 	return done, nil
 }
@@ -100,6 +103,7 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	unchanged := before != nil && sameServices(before, r.state)
 	for _, d := range r.Dataplanes {
 		report := r.syncOne(ctx, d, r.state)
+		r.planning += report.Planning
 		if report.Plan != nil && r.DryRun == nil {
 			report.Drift = unchanged && r.looking && drift(report.Plan)
 			r.drifted = r.drifted || report.Drift
@@ -122,10 +126,12 @@ func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Rep
 	start := time.Now()
 	report := Report{Family: r.Options.Family, Dataplane: d.Name(), State: state}
 	report.Plan, report.Err = d.Plan(ctx, state)
+	report.Planning = time.Since(start)
 	switch {
 	case report.Err != nil:
 		report.Plan = nil
 	case r.DryRun != nil:
+		report.DryRun = true
 		r.DryRun(d.Name(), report.Plan)
 	default:
 		report.Refused, report.Err = report.Plan.Apply(ctx)

@@ -76,15 +76,16 @@ func (r *render) command(cmd *cobra.Command, _ []string) error {
 	}
 	m := &source.Manifests{Path: r.path, In: cmd.InOrStdin(), NodeName: c.NodeName}
 	if !c.NodeNameGiven {
-		if err := nameNode(m); err != nil {
-			return err
-		}
+		m.NodeName = "" // the only Node there is, if there is just one
 	}
 	store, found, err := readManifests(m, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
-	snapshot := store.Snapshot()
+	snapshot, nodeName := store.Snapshot(), c.NodeName
+	if !c.NodeNameGiven && snapshot.Node != nil {
+		nodeName = snapshot.Node.Name
+	}
 	if service.Name != "" && !slices.ContainsFunc(snapshot.Services, func(o *proxier.ServiceObjects) bool {
 		return o.Name == service && o.Service != nil
 	}) {
@@ -94,7 +95,7 @@ func (r *render) command(cmd *cobra.Command, _ []string) error {
 	rendered := rendering{service: service}
 	for _, family := range families {
 		options := c.Options(family)
-		options.NodeName = m.NodeName
+		options.NodeName = nodeName
 		one := renderFamily(snapshot, c, options, service)
 		printProblems(cmd.ErrOrStderr(), one.state.Problems)
 		found += len(one.state.Problems)

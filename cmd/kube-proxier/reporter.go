@@ -30,6 +30,8 @@ func (l *logReporter) Synced(r proxier.Report) {
 	switch s := r.Plan.Summary(); {
 	case r.Plan.Empty():
 		logger.V(2).Info("Nothing to do", "duration", r.Duration)
+	case r.DryRun:
+		logger.Info("Planned; a dry run changes nothing", "chains", s.Chains, "rules", s.Rules, "deleted", s.Deleted, "flows", s.Flows, "duration", r.Duration)
 	case r.Drift:
 		logger.Info("Somebody else changed our rules; they are repaired", "chains", s.Chains, "rules", s.Rules, "deleted", s.Deleted, "duration", r.Duration)
 	case s.Flows > 0:

@@ -11,8 +11,9 @@ import (
 )
 
 // patience is how long something may take that takes a second at most, on a
-// machine that does several other things.
-const patience = 40 * time.Second
+// machine that does several other things. A busy machine also makes the daemon
+// look at the kernel less often: after a hundred times of what a look takes.
+const patience = 2 * time.Minute
 
 // pollEvery is how often await asks.
 const pollEvery = 20 * time.Millisecond

@@ -199,7 +199,7 @@ func (d *decoder) object(at place, path string, raw []byte, h header) {
 	case "ServiceCIDR":
 		c.serviceCIDR(raw)
 	case "Node":
-		if h.Metadata.Name != d.nodeName {
+		if d.nodeName != "" && h.Metadata.Name != d.nodeName {
 			d.nodes = append(d.nodes, h.Metadata.Name)
 			return
 		}

@@ -30,6 +30,7 @@ type Manifests struct {
 	// In is read when Path is "-"; nil means os.Stdin.
 	In io.Reader
 	// NodeName says which Node object is this node's; the others are ignored.
+	// Without it, the only Node that is there is this one.
 	NodeName string
 	// MaxBytes is the largest file that is read; 0 means DefaultMaxBytes.
 	MaxBytes int64
@@ -161,6 +162,7 @@ type merger struct {
 	objects  *Objects
 	first    map[objectKey]string // where the object that is kept stands
 	nodes    []string
+	unnamed  []*corev1.Node // all, where nodeName is empty
 	problems []proxier.Problem
 }
 
@@ -190,6 +192,10 @@ func (m *merger) add(c *content) {
 		case *networkingv1.ServiceCIDR:
 			m.objects.ServiceCIDRs = append(m.objects.ServiceCIDRs, object)
 		case *corev1.Node:
+			if m.nodeName == "" {
+				m.unnamed = append(m.unnamed, object)
+				continue
+			}
 			m.objects.Node = object
 		}
 	}
@@ -198,6 +204,9 @@ func (m *merger) add(c *content) {
 // finish is the problems of the whole. That every Node is another one is most
 // likely a wrong node name, with which no endpoint would count as local.
 func (m *merger) finish() []proxier.Problem {
+	if len(m.unnamed) == 1 {
+		m.objects.Node = m.unnamed[0]
+	}
 	if m.objects.Node == nil && len(m.nodes) > 0 {
 		slices.Sort(m.nodes)
 		names := slices.Compact(m.nodes)
