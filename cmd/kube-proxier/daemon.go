@@ -88,6 +88,10 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	for _, err := range without {
 		logger.Info("One IP family is left out", "reason", err)
 	}
+	here, err := newHost(ctx, c)
+	if err != nil {
+		return err
+	}
 	var recorder events.EventRecorder
 	if objects.client != nil && !d.dryRun {
 		if recorder, err = startEvents(ctx, objects.client); err != nil {
@@ -98,22 +102,36 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	reportLeftovers(ctx, tools)
 	group, running := errgroup.WithContext(ctx)
 	var printing sync.Mutex
+	var reconcilers []*proxier.Reconciler
 	for _, tool := range tools {
+		dataplanes, err := here.dataplanes(running, tool)
+		if err != nil {
+			return err
+		}
 		r := &proxier.Reconciler{
 			Store:      store,
 			Options:    c.Options(tool.Family),
-			Dataplanes: newDataplanes(running, tool, c),
-			Followers:  newFollowers(),
+			Dataplanes: dataplanes,
+			Followers:  here.followers(tool),
 			Reporter:   newReporter(logger, recorder, c.NodeName),
 			Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
 		}
 		if d.dryRun {
 			r.DryRun = func(dataplane string, plan proxier.Plan) {
+				if _, ok := plan.(otherTurn); ok {
+					return
+				}
 				printing.Lock()
 				defer printing.Unlock()
 				printPlan(out, tool.Family, dataplane, plan)
 			}
 		}
+		reconcilers = append(reconcilers, r)
+	}
+	if err := here.prepare(running, tools, d.dryRun); err != nil {
+		return err
+	}
+	for _, r := range reconcilers {
 		group.Go(func() error { return r.Run(running) })
 	}
 	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(tools), "dryRun", d.dryRun)

@@ -70,6 +70,10 @@ func (d *difference) command(cmd *cobra.Command) (some bool, err error) {
 	for _, err := range without {
 		cmd.PrintErrln("warning:", err)
 	}
+	here, err := newHost(ctx, c)
+	if err != nil {
+		return false, err
+	}
 	store, err := objects.readOnce(ctx)
 	if err != nil {
 		return false, err
@@ -77,7 +81,11 @@ func (d *difference) command(cmd *cobra.Command) (some bool, err error) {
 	for _, tool := range tools {
 		state := proxier.Build(nil, store.Snapshot(), c.Options(tool.Family))
 		printProblems(cmd.ErrOrStderr(), state.Problems)
-		differs, err := printDiff(ctx, cmd.OutOrStdout(), state, append(newDataplanes(ctx, tool, c), newFollowers()...))
+		dataplanes, err := here.dataplanes(ctx, tool)
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", tool.Family, err)
+		}
+		differs, err := printDiff(ctx, cmd.OutOrStdout(), state, append(dataplanes, here.followers(tool)...))
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", tool.Family, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/source"
@@ -127,7 +128,7 @@ type familyRendering struct {
 // renderFamily makes the rules of one Service, or of all for an empty name.
 func renderFamily(snapshot *proxier.Snapshot, c *config.Config, options proxier.Options, service types.NamespacedName) familyRendering {
 	state := proxier.Build(nil, snapshot, options)
-	compiled := iptables.Compile(nil, state, rulesOptions(c, iptables.AllFeatures()))
+	compiled := iptables.Compile(nil, state, rulesOptions(c, options.Family, iptables.AllFeatures()))
 	if service.Name != "" {
 		return familyRendering{state, compiled.Part(service)}
 	}
@@ -135,8 +136,17 @@ func renderFamily(snapshot *proxier.Snapshot, c *config.Config, options proxier.
 }
 
 // rulesOptions is what shapes the rules beside the State.
-func rulesOptions(c *config.Config, features iptables.Features) iptables.Options {
-	return iptables.Options{Features: features, MasqueradeBit: c.MasqueradeBit}
+func rulesOptions(c *config.Config, family proxier.Family, features iptables.Features) iptables.Options {
+	o := iptables.Options{Features: features, MasqueradeBit: c.MasqueradeBit}
+	if c.Mode == config.ModeIPVS {
+		name := func(set string) string { return ipset.Name(family, set) }
+		o.Virtual = iptables.Virtual{
+			ClusterIPs: name(ipset.ClusterIPs), ExternalIPs: name(ipset.ExternalIPs), ExternalIPsLocal: name(ipset.ExternalIPsLocal),
+			NodePortsTCP: name(ipset.NodePortsTCP), NodePortsUDP: name(ipset.NodePortsUDP), NodePortsSCTP: name(ipset.NodePortsSCTP),
+			Bound: name(ipset.Bound),
+		}
+	}
+	return o
 }
 
 // printer is the one for --output.

@@ -96,7 +96,11 @@ func (k Netlink) Do(ctx context.Context, ops []Op) error {
 			return ctx.Err()
 		}
 		if link == nil && o.Verb != CreateDevice {
-			if link, err = h.LinkByName(Name); err != nil {
+			link, err = h.LinkByName(Name)
+			if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone && o.Verb == DeleteDevice {
+				return nil // the other family's pass was faster
+			}
+			if err != nil {
 				return fmt.Errorf("%s: device %s: %w", o, Name, err)
 			}
 		}
@@ -111,7 +115,10 @@ func (k Netlink) do(h *netlink.Handle, link netlink.Link, o Op) error {
 	var err error
 	switch o.Verb {
 	case CreateDevice:
-		return h.LinkAdd(k.device())
+		if err = h.LinkAdd(k.device()); errors.Is(err, syscall.EEXIST) {
+			return k.checkType(h) // the other family's pass was faster
+		}
+		return err
 	case DeleteDevice:
 		return h.LinkDel(link)
 	case Add:
@@ -126,6 +133,18 @@ func (k Netlink) do(h *netlink.Handle, link netlink.Link, o Op) error {
 		return errors.New("unknown verb")
 	}
 	return err
+}
+
+// checkType refuses a device that is none of ours.
+func (k Netlink) checkType(h *netlink.Handle) error {
+	link, err := h.LinkByName(Name)
+	if err != nil {
+		return err
+	}
+	if typ := link.Type(); typ != linkType && typ != k.standIn {
+		return fmt.Errorf("network device %s was made by somebody else, of type %q", Name, typ)
+	}
+	return nil
 }
 
 func (k Netlink) device() netlink.Link {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
@@ -10,8 +11,13 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// ModeIPTables is the mode that programs iptables.
-const ModeIPTables = "iptables"
+// The modes: what carries the traffic.
+const (
+	// ModeIPTables sends packets to endpoints by rules.
+	ModeIPTables = "iptables"
+	// ModeIPVS does so by virtual servers, with rules beside them.
+	ModeIPVS = "ipvs"
+)
 
 // A Config is a complete and valid configuration. It is not changed after it
 // was made.
@@ -21,7 +27,7 @@ type Config struct {
 	// NodeNameGiven tells whether the operator named the node; otherwise it is
 	// called as the host is.
 	NodeNameGiven bool
-	// Mode is how Services are programmed; ModeIPTables for now.
+	// Mode is how Services are programmed: ModeIPTables or ModeIPVS.
 	Mode string
 
 	Client  Client
@@ -44,13 +50,15 @@ type Config struct {
 	MasqueradeBit int
 	// MasqueradeAll rewrites the source of all traffic to ClusterIPs.
 	MasqueradeAll bool
-	// LocalhostNodePorts serves node ports on 127.0.0.1.
+	// LocalhostNodePorts serves node ports on 127.0.0.1; never in ModeIPVS.
 	LocalhostNodePorts bool
 	// SyncPeriod is the time after which a failed pass is tried again, and that
 	// between two looks at the kernel's rules.
 	SyncPeriod time.Duration
 	// MinSyncPeriod is the shortest time between two passes.
 	MinSyncPeriod time.Duration
+	// IPVS is for ModeIPVS, and for removing what it has left.
+	IPVS IPVS
 
 	// LocalPodsMode is how traffic of this node's pods is recognised.
 	LocalPodsMode proxier.LocalPodsMode
@@ -74,7 +82,8 @@ type Config struct {
 	// ConfigSyncPeriod is how often the client's caches are gone through again.
 	ConfigSyncPeriod time.Duration
 
-	effective *proxyconfig.KubeProxyConfiguration
+	effective    *proxyconfig.KubeProxyConfiguration
+	effectiveOwn *ownConfiguration
 }
 
 // Client is how the API server is reached.
@@ -132,5 +141,10 @@ func (c *Config) Options(family proxier.Family) proxier.Options {
 // YAML is the configuration as a file that Load reads back to the same Config,
 // with all defaults written out.
 func (c *Config) YAML() ([]byte, error) {
-	return yaml.Marshal(c.effective)
+	text, err := yaml.Marshal(c.effective)
+	if err != nil {
+		return nil, err
+	}
+	own, err := yaml.Marshal(c.effectiveOwn)
+	return slices.Concat(text, []byte("---\n"), own), err
 }

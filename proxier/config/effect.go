@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// withoutEffect are the fields that are accepted and change nothing, with the
-// reason; a path that ends in a dot stands for all fields below. Whoever writes
+// withoutEffect are the fields that are accepted and change nothing in a mode,
+// with the reason; a path that ends in a dot stands for all fields below. Whoever writes
 // one of them is told. A field that gets its effect leaves this table.
-func withoutEffect() map[string]string {
+func withoutEffect(mode string) map[string]string {
 	const (
 		notServed  = "is not served yet"
 		notSet     = "is not set yet: the node's value stays in force"
-		otherMode  = "is for another mode than iptables, the only one so far"
 		windows    = "is for Windows only"
 		logRouting = "has no effect: logs go to standard error, unbuffered"
 	)
-	return map[string]string{
+	otherMode := "is for another mode than " + mode
+	table := map[string]string{
 		"healthzBindAddress":          notServed,
 		"metricsBindAddress":          notServed,
 		"bindAddressHardFail":         "has no effect yet: no address is bound",
@@ -26,18 +26,29 @@ func withoutEffect() map[string]string {
 		"configSyncPeriod":            "has no effect: every change is acted upon, there is no second copy to go through again",
 		"conntrack.":                  notSet,
 		"oomScoreAdj":                 notSet,
-		"ipvs.":                       otherMode,
 		"nftables.":                   otherMode,
 		"winkernel.":                  windows,
 		"windowsRunAsService":         windows,
 		"portRange":                   "was for kube-proxy's userspace mode, which is gone",
 		"logging.options.":            logRouting,
 	}
+	if mode == ModeIPVS {
+		table["iptables.syncPeriod"], table["iptables.minSyncPeriod"] = otherMode, otherMode
+		table["iptables.localhostNodePorts"] = otherMode + ", where node ports are not served on 127.0.0.1"
+	} else {
+		for _, field := range []string{
+			"scheduler", "strictARP", "tcpTimeout", "tcpFinTimeout", "udpTimeout", "syncPeriod", "minSyncPeriod",
+			"drainTimeout", "removeForeign",
+		} {
+			table["ipvs."+field] = otherMode
+		}
+	}
+	return table
 }
 
 // whyWithoutEffect returns the reason why a field changes nothing.
-func whyWithoutEffect(path string) (string, bool) {
-	table := withoutEffect()
+func whyWithoutEffect(path, mode string) (string, bool) {
+	table := withoutEffect(mode)
 	if why, ok := table[path]; ok {
 		return why, true
 	}
@@ -50,9 +61,9 @@ func whyWithoutEffect(path string) (string, bool) {
 }
 
 // warnWithoutEffect names the written fields that change nothing.
-func (v *validator) warnWithoutEffect() {
+func (v *validator) warnWithoutEffect(mode string) {
 	for _, path := range slices.Sorted(maps.Keys(v.written)) {
-		if why, ok := whyWithoutEffect(path); ok {
+		if why, ok := whyWithoutEffect(path, mode); ok {
 			v.warnings = append(v.warnings, Warning{v.name(path), why})
 		}
 	}

@@ -31,9 +31,9 @@ var groupVersionKubeProxier = schema.GroupVersion{Group: "kube-proxier.io", Vers
 // defaults yet. Unknown and duplicate fields of KubeProxyConfiguration are
 // warnings, as with kube-proxy, so that a file written for another version
 // still loads; in our own document they are errors.
-func parseFile(file []byte) (*proxyconfig.KubeProxyConfiguration, []Warning, error) {
+func parseFile(file []byte) (documents, error) {
 	if len(file) > maxFileSize {
-		return nil, nil, fmt.Errorf("the file has %d bytes: at most %d are read", len(file), maxFileSize)
+		return documents{}, fmt.Errorf("the file has %d bytes: at most %d are read", len(file), maxFileSize)
 	}
 	var parsed documents
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(file)))
@@ -46,20 +46,23 @@ func parseFile(file []byte) (*proxyconfig.KubeProxyConfiguration, []Warning, err
 			err = parsed.add(document)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("document %d: %w", n, err)
+			return documents{}, fmt.Errorf("document %d: %w", n, err)
 		}
 	}
 	if parsed.kubeProxy == nil {
-		return nil, nil, fmt.Errorf("there is no document of kind %s, apiVersion %s", kindKubeProxy, proxyconfig.SchemeGroupVersion)
+		return documents{}, fmt.Errorf("there is no document of kind %s, apiVersion %s", kindKubeProxy, proxyconfig.SchemeGroupVersion)
 	}
-	return parsed.kubeProxy, parsed.warnings, nil
+	if parsed.own == nil {
+		parsed.own = &ownConfiguration{}
+	}
+	return parsed, nil
 }
 
 // documents are those of one file.
 type documents struct {
-	kubeProxy   *proxyconfig.KubeProxyConfiguration
-	kubeProxier bool
-	warnings    []Warning
+	kubeProxy *proxyconfig.KubeProxyConfiguration
+	own       *ownConfiguration
+	warnings  []Warning
 }
 
 func (d *documents) add(document []byte) error {
@@ -81,11 +84,11 @@ func (d *documents) add(document []byte) error {
 		}
 		return d.addKubeProxy(document)
 	case typeMeta(groupVersionKubeProxier, kindKubeProxier):
-		if d.kubeProxier {
+		if d.own != nil {
 			return fmt.Errorf("a second document of kind %s: only one is allowed", kindKubeProxier)
 		}
-		d.kubeProxier = true
-		return parseKubeProxier(document)
+		d.own, err = parseOwn(document)
+		return err
 	}
 	return fmt.Errorf("apiVersion %.120q, kind %.120q: must be %s %s or %s %s", id.APIVersion, id.Kind,
 		proxyconfig.SchemeGroupVersion, kindKubeProxy, groupVersionKubeProxier, kindKubeProxier)
@@ -111,15 +114,6 @@ func (d *documents) addKubeProxy(document []byte) error {
 		return fmt.Errorf("kind %s: it cannot be decoded", kindKubeProxy)
 	}
 	d.kubeProxy = c
-	return nil
-}
-
-// parseKubeProxier reads our own document, which has no fields yet.
-func parseKubeProxier(document []byte) error {
-	var own runtime.TypeMeta
-	if err := yaml.UnmarshalStrict(document, &own); err != nil {
-		return fmt.Errorf("kind %s has only apiVersion and kind so far: %w", kindKubeProxier, err)
-	}
 	return nil
 }
 

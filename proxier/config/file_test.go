@@ -40,6 +40,11 @@ func TestLoad(t *testing.T) {
 		{name: "two documents", file: header + "---\n" + header, err: "document 2: a second document of kind KubeProxyConfiguration"},
 		{name: "two of ours", file: header + own + own, err: "document 3: a second document of kind KubeProxierConfiguration"},
 		{name: "our document with a field", file: header + own + "mood: good\n", err: `unknown field "mood"`},
+		{name: "our document with all fields", file: header + "mode: ipvs" + own + "ipvs: {drainTimeout: 0s, nodePortRange: 1-65535, removeForeign: true}\n"},
+		{name: "our document, unknown field below", file: header + own + "ipvs: {drain: 1s}\n", err: `unknown field "drain"`},
+		{name: "our document, duplicate field", file: header + own + "ipvs: {}\nipvs: {}\n", err: `key "ipvs" already set`},
+		{name: "our document in another mode", file: header + own + "ipvs: {drainTimeout: 1s}\n", warning: "ipvs.drainTimeout: is for another mode than iptables"},
+		{name: "iptables' period in mode ipvs", file: header + "mode: ipvs\niptables: {syncPeriod: 7s}\n", warning: "iptables.syncPeriod: is for another mode than ipvs"},
 		{name: "another version", file: "apiVersion: kubeproxy.config.k8s.io/v9\nkind: KubeProxyConfiguration\n", err: `apiVersion "kubeproxy.config.k8s.io/v9"`},
 		{name: "another kind", file: "apiVersion: v1\nkind: Pod\n", err: `apiVersion "v1", kind "Pod": must be kubeproxy.config.k8s.io/v1alpha1 KubeProxyConfiguration or`},
 		{name: "no kind", file: "mode: iptables\n", err: `kind ""`},
@@ -126,7 +131,7 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !slices.Contains([]string{ModeIPTables}, c.Mode) || c.NodeName == "" || c.SyncPeriod <= 0 ||
+		if !slices.Contains([]string{ModeIPTables, ModeIPVS}, c.Mode) || c.NodeName == "" || c.SyncPeriod <= 0 ||
 			c.MinSyncPeriod < 0 || c.MasqueradeBit < 0 || c.MasqueradeBit > 31 || !c.MetricsAddress.IsValid() {
 			t.Errorf("invalid Config was accepted: %+v", c)
 		}

@@ -12,7 +12,7 @@ import (
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
 )
 
-// Flags are kube-proxy's command line flags. They are registered once and read
+// Flags are kube-proxy's command line flags, and ours. They are registered once and read
 // after parsing; reading changes nothing, so that a file can be loaded again.
 type Flags struct {
 	// File is the path of --config; empty for none.
@@ -24,6 +24,7 @@ type Flags struct {
 	set                      *pflag.FlagSet
 	fields                   map[string]string // flag -> path of the field it sets
 	values                   *proxyconfig.KubeProxyConfiguration
+	own                      *ownConfiguration
 	ours                     []string // the flags registered here
 	master                   string
 	healthzPort, metricsPort int32
@@ -71,18 +72,21 @@ func Load(file []byte, hostname string) (*Config, []Warning, error) {
 }
 
 func load(file []byte, f *Flags, hostname string) (*Config, []Warning, error) {
-	raw, warnings, err := parseFile(file)
+	parsed, err := parseFile(file)
 	if err != nil {
-		return nil, warnings, err
+		return nil, nil, err
 	}
-	v := &validator{warnings: append(warnings, f.ignored()...), written: writtenFields(raw), flags: map[string]string{}}
+	raw := parsed.kubeProxy
+	v := &validator{warnings: append(parsed.warnings, f.ignored()...), written: writtenFields(raw), flags: map[string]string{}}
+	parsed.own.written(v.written)
 	setDefaults(raw)
+	parsed.own.setDefaults()
 	overrideLogging(&raw.Logging, f.values.Logging, f.set.Changed)
 	if f.values.HostnameOverride != "" {
 		raw.HostnameOverride = f.values.HostnameOverride
 		v.flags["hostnameOverride"] = "hostname-override"
 	}
-	return v.result(v.config(raw, f.master, hostname))
+	return v.result(v.config(raw, parsed.own, f.master, hostname))
 }
 
 func (f *Flags) fromFlags(hostname string) (*Config, []Warning, error) {
@@ -98,7 +102,7 @@ func (f *Flags) fromFlags(hostname string) (*Config, []Warning, error) {
 	f.applyEmpty(raw, v)
 	f.applyPorts(raw, v)
 	v.warnings = append(v.warnings, f.withoutField()...)
-	return v.result(v.config(raw, f.master, hostname))
+	return v.result(v.config(raw, f.own.deepCopy(), f.master, hostname))
 }
 
 func (v *validator) result(c *Config) (*Config, []Warning, error) {

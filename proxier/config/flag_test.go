@@ -27,6 +27,7 @@ func parse(t *testing.T, args ...string) *Flags {
 // flagSamples holds a value for every flag that sets a field.
 var flagSamples = map[string]string{
 	"vmodule": "api=7", "feature-gates": "AllowServiceExternalIPs=false",
+	"ipvs-drain-timeout": "7s", "ipvs-node-port-range": "7-8", "ipvs-remove-foreign": "true",
 	"ipvs-exclude-cidrs": "192.0.2.0/24", "nodeport-addresses": "192.0.2.0/24",
 }
 
@@ -113,6 +114,20 @@ func TestFlags(t *testing.T) {
 		{"the deprecated port loses against one in the address", []string{"--metrics-bind-address=127.0.0.1:8", "--metrics-port=7"}, func(c *Config) bool { return c.MetricsAddress.Port() == 8 }},
 		{"health off", []string{"--healthz-port=0"}, func(c *Config) bool { return !c.HealthzAddress.IsValid() }},
 		{"gates add up", []string{"--feature-gates=NFTablesProxyMode=true", "--feature-gates=AllowServiceExternalIPs=false"}, func(c *Config) bool { return !c.ExternalIPs }},
+		{"mode ipvs", []string{"--proxy-mode=ipvs"}, func(c *Config) bool {
+			return c.Mode == ModeIPVS && c.SyncPeriod == 30*time.Second && c.MinSyncPeriod == time.Second && !c.LocalhostNodePorts &&
+				cmp.Equal(c.IPVS, IPVS{Scheduler: "rr", DrainTimeout: 5 * time.Minute, NodePorts: PortRange{30000, 32767}})
+		}},
+		{"what mode ipvs is told", []string{
+			"--proxy-mode=ipvs", "--ipvs-scheduler=mh", "--ipvs-exclude-cidrs=192.0.2.0/24", "--ipvs-strict-arp", "--ipvs-tcp-timeout=1s",
+			"--ipvs-tcpfin-timeout=2s", "--ipvs-udp-timeout=3s", "--ipvs-sync-period=4s", "--ipvs-min-sync-period=0s",
+			"--ipvs-drain-timeout=0s", "--ipvs-node-port-range=1-2", "--ipvs-remove-foreign", "--iptables-masquerade-bit=5", "--masquerade-all",
+		}, func(c *Config) bool {
+			return c.SyncPeriod == 4*time.Second && c.MinSyncPeriod == 0 && c.MasqueradeBit == 5 && c.MasqueradeAll && cmp.Equal(c.IPVS, IPVS{
+				Scheduler: "mh", ExcludeCIDRs: c.IPVS.ExcludeCIDRs, StrictARP: true, TCPTimeout: time.Second, TCPFinTimeout: 2 * time.Second,
+				UDPTimeout: 3 * time.Second, NodePorts: PortRange{1, 2}, RemoveForeign: true,
+			}, compareConfigs) && len(c.IPVS.ExcludeCIDRs) == 1
+		}},
 		{"primary", []string{"--nodeport-addresses=primary"}, func(c *Config) bool { return c.NodePortPrimary && c.NodePortAddresses == nil }},
 		{"master", []string{"--master=https://x"}, func(c *Config) bool { return c.Client.Master == "https://x" }},
 		{"bridge", []string{"--detect-local-mode=BridgeInterface", "--pod-bridge-interface=cni0"}, func(c *Config) bool { return c.PodInterface == "cni0" }},
@@ -158,10 +173,10 @@ func TestFileReplacesFlags(t *testing.T) {
 	if err != nil || c.NodeName != "from-file" {
 		t.Errorf("without an override: %+v, %v", c, err)
 	}
-	if err := os.WriteFile(path, []byte(file+"mode: ipvs\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(file+"mode: nftables\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err = f.Load("host"); err == nil || !strings.Contains(err.Error(), `mode: "ipvs"`) {
+	if _, _, err = f.Load("host"); err == nil || !strings.Contains(err.Error(), `mode: "nftables"`) {
 		t.Errorf("the changed file is not read: %v", err)
 	}
 	_, _, err = parse(t, "--config=/does/not/exist").Load("host")

@@ -8,9 +8,10 @@ import (
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
 )
 
-// NewFlags registers all flags of kube-proxy on Linux with set.
+// NewFlags registers all flags of kube-proxy on Linux, and ours, with set.
 func NewFlags(set *pflag.FlagSet) *Flags {
-	f := &Flags{set: set, fields: map[string]string{}, values: defaultConfiguration()}
+	f := &Flags{set: set, fields: map[string]string{}, values: defaultConfiguration(), own: &ownConfiguration{}}
+	f.own.setDefaults()
 	// The one default that flags and file do not share.
 	f.values.IPVS.MinSyncPeriod.Duration = time.Second
 	before := map[string]bool{}
@@ -22,6 +23,7 @@ func NewFlags(set *pflag.FlagSet) *Flags {
 	r.addServices(f.values)
 	r.addIPTables(&f.values.IPTables)
 	r.addIPVS(&f.values.IPVS)
+	r.addOwnIPVS(&f.own.IPVS)
 	r.addConntrack(&f.values.Conntrack)
 	r.addLogging(&f.values.Logging)
 	set.VisitAll(func(flag *pflag.Flag) {
@@ -81,7 +83,7 @@ func (r registrar) addServing(c *proxyconfig.KubeProxyConfiguration) {
 }
 
 func (r registrar) addServices(c *proxyconfig.KubeProxyConfiguration) {
-	r.value("proxy-mode", "mode", text[proxyconfig.ProxyMode]{&c.Mode}, "How Services are programmed: iptables, e.g. --proxy-mode=iptables.")
+	r.value("proxy-mode", "mode", text[proxyconfig.ProxyMode]{&c.Mode}, "How Services are programmed: iptables or ipvs, e.g. --proxy-mode=ipvs.")
 	r.value("detect-local-mode", "detectLocalMode", text[proxyconfig.LocalMode]{&c.DetectLocalMode}, "How this node's pods are told from other clients: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix, e.g. --detect-local-mode=NodeCIDR.")
 	r.string("cluster-cidr", "clusterCIDR", &c.ClusterCIDR, "`CIDRs` of the cluster's pods, one or one of each family, e.g. --cluster-cidr=10.244.0.0/16,fd00:10:244::/56.")
 	r.string("pod-bridge-interface", "detectLocal.bridgeInterface", &c.DetectLocal.BridgeInterface, "The pods' bridge, for --detect-local-mode=BridgeInterface, e.g. --pod-bridge-interface=cni0.")
@@ -100,13 +102,19 @@ func (r registrar) addIPTables(c *proxyconfig.KubeProxyIPTablesConfiguration) {
 
 func (r registrar) addIPVS(c *proxyconfig.KubeProxyIPVSConfiguration) {
 	r.string("ipvs-scheduler", "ipvs.scheduler", &c.Scheduler, "`Name` of the IPVS scheduler, e.g. --ipvs-scheduler=lc.")
-	r.strings("ipvs-exclude-cidrs", "ipvs.excludeCIDRs", &c.ExcludeCIDRs, "Leave virtual servers within these `CIDRs` alone, e.g. --ipvs-exclude-cidrs=192.0.2.0/24.")
+	r.strings("ipvs-exclude-cidrs", "ipvs.excludeCIDRs", &c.ExcludeCIDRs, "Leave virtual servers of others within these `CIDRs` alone, e.g. --ipvs-exclude-cidrs=192.0.2.0/24.")
 	r.bool("ipvs-strict-arp", "ipvs.strictARP", &c.StrictARP, "Answer no ARP for addresses on kube-ipvs0, e.g. --ipvs-strict-arp.")
 	r.duration("ipvs-tcp-timeout", "ipvs.tcpTimeout", &c.TCPTimeout.Duration, "IPVS timeout of idle TCP connections, e.g. --ipvs-tcp-timeout=15m.")
 	r.duration("ipvs-tcpfin-timeout", "ipvs.tcpFinTimeout", &c.TCPFinTimeout.Duration, "IPVS timeout of TCP connections after a FIN, e.g. --ipvs-tcpfin-timeout=2m.")
 	r.duration("ipvs-udp-timeout", "ipvs.udpTimeout", &c.UDPTimeout.Duration, "IPVS timeout of UDP flows, e.g. --ipvs-udp-timeout=5m.")
 	r.duration("ipvs-sync-period", "ipvs.syncPeriod", &c.SyncPeriod.Duration, "Time after which a failed pass is tried again in mode ipvs, e.g. --ipvs-sync-period=30s.")
 	r.duration("ipvs-min-sync-period", "ipvs.minSyncPeriod", &c.MinSyncPeriod.Duration, "Shortest time between two passes in mode ipvs, e.g. --ipvs-min-sync-period=1s.")
+}
+
+func (r registrar) addOwnIPVS(c *ownIPVS) {
+	r.duration("ipvs-drain-timeout", "ipvs.drainTimeout", &c.DrainTimeout.Duration, "How long TCP and SCTP connections to a removed endpoint may run on; 0 ends them at once, e.g. --ipvs-drain-timeout=5m.")
+	r.string("ipvs-node-port-range", "ipvs.nodePortRange", &c.NodePortRange, "The cluster's `range` of node ports: virtual servers at the node's own addresses in it are ours, e.g. --ipvs-node-port-range=30000-32767.")
+	r.bool("ipvs-remove-foreign", "ipvs.removeForeign", &c.RemoveForeign, "Delete the virtual servers of other programs, too, but for those in --ipvs-exclude-cidrs, as kube-proxy does, e.g. --ipvs-remove-foreign.")
 }
 
 func (r registrar) addConntrack(c *proxyconfig.KubeProxyConntrackConfiguration) {

@@ -46,15 +46,17 @@ func (v *validator) warn(path, reason string) {
 
 // config validates everything, so that all errors are found at once. The
 // result is meaningful only where there are none.
-func (v *validator) config(from *proxyconfig.KubeProxyConfiguration, master, hostname string) *Config {
-	c := &Config{effective: from}
-	v.warnWithoutEffect()
+func (v *validator) config(from *proxyconfig.KubeProxyConfiguration, own *ownConfiguration, master, hostname string) *Config {
+	c := &Config{effective: from, effectiveOwn: own}
+	v.warnWithoutEffect(string(from.Mode))
 	c.NodeName, c.NodeNameGiven = v.nodeName(from.HostnameOverride, hostname), from.HostnameOverride != ""
 	c.Mode = v.mode(string(from.Mode))
 	c.Client = v.client(from, master)
 	c.Logging = v.logging(from)
 	v.addresses(from, c)
 	v.iptables(from, c)
+	v.ipvs(from.IPVS, own.IPVS, c)
+	v.syncPeriods(from, c)
 	v.localPods(from, c)
 	v.nodePorts(from, c)
 	v.featureGates(from.FeatureGates, c)
@@ -78,13 +80,16 @@ func (v *validator) nodeName(override, hostname string) string {
 	return name
 }
 
+// modes are the possible values of mode, in words.
+const modes = ModeIPTables + " or " + ModeIPVS
+
 func (v *validator) mode(mode string) string {
 	switch mode {
-	case ModeIPTables:
-	case "ipvs", "nftables":
-		v.invalid("mode", mode, "is not supported yet: must be "+ModeIPTables)
+	case ModeIPTables, ModeIPVS:
+	case "nftables":
+		v.invalid("mode", mode, "is not supported yet: must be "+modes)
 	default:
-		v.invalid("mode", mode, "is not known: must be "+ModeIPTables)
+		v.invalid("mode", mode, "is not known: must be "+modes)
 	}
 	return mode
 }
@@ -105,12 +110,20 @@ func (v *validator) iptables(from *proxyconfig.KubeProxyConfiguration, c *Config
 	i := from.IPTables
 	c.MasqueradeBit = v.within("iptables.masqueradeBit", *i.MasqueradeBit, 0, 31)
 	c.MasqueradeAll = i.MasqueradeAll
-	c.LocalhostNodePorts = *i.LocalhostNodePorts
-	c.SyncPeriod = v.positive("iptables.syncPeriod", i.SyncPeriod)
-	c.MinSyncPeriod = v.notNegative("iptables.minSyncPeriod", i.MinSyncPeriod)
+	c.LocalhostNodePorts = *i.LocalhostNodePorts && c.Mode != ModeIPVS
+}
+
+// syncPeriods reads those of the mode.
+func (v *validator) syncPeriods(from *proxyconfig.KubeProxyConfiguration, c *Config) {
+	section, period, shortest := "iptables", from.IPTables.SyncPeriod, from.IPTables.MinSyncPeriod
+	if c.Mode == ModeIPVS {
+		section, period, shortest = "ipvs", from.IPVS.SyncPeriod, from.IPVS.MinSyncPeriod
+	}
+	c.SyncPeriod = v.positive(section+".syncPeriod", period)
+	c.MinSyncPeriod = v.notNegative(section+".minSyncPeriod", shortest)
 	if c.MinSyncPeriod > c.SyncPeriod && c.SyncPeriod > 0 {
-		v.invalid("iptables.minSyncPeriod", c.MinSyncPeriod,
-			fmt.Sprintf("must not be more than iptables.syncPeriod, which is %s", c.SyncPeriod))
+		v.invalid(section+".minSyncPeriod", c.MinSyncPeriod,
+			fmt.Sprintf("must not be more than %s.syncPeriod, which is %s", section, c.SyncPeriod))
 	}
 }
 

@@ -7,11 +7,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// own is a file's end in mode ipvs, with one field of our document.
+func own(field string) string {
+	return "mode: ipvs\n---\napiVersion: kube-proxier.io/v1alpha1\nkind: KubeProxierConfiguration\nipvs: {" + field + "}"
+}
+
 func TestInvalidValues(t *testing.T) {
 	tests := []struct{ name, file, err string }{
-		{"mode ipvs", "mode: ipvs", `mode: "ipvs": is not supported yet: must be iptables`},
-		{"mode nftables", "mode: nftables", `mode: "nftables": is not supported yet: must be iptables`},
-		{"mode userspace", "mode: userspace", `mode: "userspace": is not known: must be iptables`},
+		{"mode nftables", "mode: nftables", `mode: "nftables": is not supported yet: must be iptables or ipvs`},
+		{"mode userspace", "mode: userspace", `mode: "userspace": is not known: must be iptables or ipvs`},
 		{"blank hostname", `hostnameOverride: "  "`, `hostnameOverride: "  ": must not be blank`},
 		{"bindAddress in brackets", `bindAddress: "[::]"`, `bindAddress: "[::]": must be an IP address without brackets`},
 		{"healthz port 0", "healthzBindAddress: 0.0.0.0:0", `healthzBindAddress: "0.0.0.0:0": must be an IP address`},
@@ -23,6 +27,18 @@ func TestInvalidValues(t *testing.T) {
 		{"syncPeriod negative", "iptables: {syncPeriod: -1s}", `iptables.syncPeriod: "-1s": must be more than 0`},
 		{"minSyncPeriod negative", "iptables: {minSyncPeriod: -1s}", `iptables.minSyncPeriod: "-1s": must be 0 or more`},
 		{"minSyncPeriod above syncPeriod", "iptables: {minSyncPeriod: 31s}", `iptables.minSyncPeriod: "31s": must not be more than iptables.syncPeriod, which is 30s`},
+		{"ipvs scheduler", "mode: ipvs\nipvs: {scheduler: best}", `ipvs.scheduler: "best": must be one of rr, wrr, lc,`},
+		{"ipvs excludeCIDRs", "mode: ipvs\nipvs: {excludeCIDRs: [192.0.2.1]}", `ipvs.excludeCIDRs: "192.0.2.1": must be CIDRs, such as`},
+		{"ipvs tcpTimeout negative", "mode: ipvs\nipvs: {tcpTimeout: -1s}", `ipvs.tcpTimeout: "-1s": must be 1s or more, or 0`},
+		{"ipvs tcpFinTimeout below a second", "mode: ipvs\nipvs: {tcpFinTimeout: 10ms}", `ipvs.tcpFinTimeout: "10ms": must be 1s or more`},
+		{"ipvs udpTimeout negative", "mode: ipvs\nipvs: {udpTimeout: -1s}", `ipvs.udpTimeout: "-1s": must be 1s or more`},
+		{"ipvs syncPeriod", "mode: ipvs\nipvs: {syncPeriod: -1s}", `ipvs.syncPeriod: "-1s": must be more than 0`},
+		{"ipvs minSyncPeriod", "mode: ipvs\nipvs: {minSyncPeriod: 31s}", `ipvs.minSyncPeriod: "31s": must not be more than ipvs.syncPeriod, which is 30s`},
+		{"drainTimeout", own("drainTimeout: -1s"), `ipvs.drainTimeout: "-1s": must be 0 or more`},
+		{"nodePortRange of one port", own("nodePortRange: '30000'"), `ipvs.nodePortRange: "30000": must be two ports`},
+		{"nodePortRange backwards", own("nodePortRange: 32767-30000"), `ipvs.nodePortRange: "32767-30000": must be two ports`},
+		{"nodePortRange from 0", own("nodePortRange: 0-30000"), `ipvs.nodePortRange: "0-30000": must be two ports`},
+		{"nodePortRange too far", own("nodePortRange: 30000-65536"), `ipvs.nodePortRange: "30000-65536": must be two ports`},
 		{"burst", "clientConnection: {burst: -1}", `clientConnection.burst: "-1": must be 0 or more`},
 		{"oomScoreAdj", "oomScoreAdj: -1001", `oomScoreAdj: "-1001": must be from -1000 to 1000`},
 		{"configSyncPeriod", "configSyncPeriod: -1s", `configSyncPeriod: "-1s": must be more than 0`},
@@ -62,11 +78,11 @@ func TestInvalidValues(t *testing.T) {
 }
 
 func TestAllErrorsAreInOneList(t *testing.T) {
-	_, _, err := parse(t, "--proxy-mode=ipvs", "--hostname-override= ", "--bind-address=x", "--metrics-port=0",
+	_, _, err := parse(t, "--proxy-mode=nftables", "--hostname-override= ", "--bind-address=x", "--metrics-port=0",
 		"--iptables-masquerade-bit=99", "--cluster-cidr=x,10.0.0.0/8").Load("node")
 	want := `the configuration has 6 errors:
   --hostname-override: " ": must not be blank: it is the name of this node's Node object
-  --proxy-mode: "ipvs": is not supported yet: must be iptables
+  --proxy-mode: "nftables": is not supported yet: must be iptables or ipvs
   --bind-address: "x": must be an IP address without brackets, such as 192.0.2.7 or ::
   --metrics-port: "0": must not be 0: metrics cannot be turned off
   --iptables-masquerade-bit: "99": must be from 0 to 31
@@ -81,7 +97,7 @@ func TestAllErrorsAreInOneList(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	tests := []struct{ name, file, warning string }{
-		{"without effect", "ipvs: {scheduler: lc}", "ipvs.scheduler: is for another mode than iptables, the only one so far"},
+		{"without effect", "ipvs: {scheduler: lc}", "ipvs.scheduler: is for another mode than iptables"},
 		{"unused for the mode", "{detectLocalMode: NodeCIDR, clusterCIDR: 10.0.0.0/8}", "clusterCIDR: has no effect with detectLocalMode NodeCIDR"},
 		{"a gate of another component", "featureGates: {Magic: true}", "featureGates.Magic: has no effect: it is no feature gate of the proxy"},
 		{"a gate without effect", "featureGates: {ComponentFlagz: true}", "featureGates.ComponentFlagz: has no effect: what is served does not depend on it"},

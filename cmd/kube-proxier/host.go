@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/kube-proxier/kube-proxier/conntrack"
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/ipvs"
+	"github.com/kube-proxier/kube-proxier/ipvs/device"
+	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
+	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/sysctl"
+)
+
+// A host makes the dataplanes of a mode. What it knows of this host is the same
+// for both IP families.
+type host struct {
+	config *config.Config
+	// addresses are those of all network devices.
+	addresses *device.Cached
+	// schedulers and kernel are known in IPVS mode.
+	schedulers []string
+	kernel     sysctl.Version
+	// moved are told when an address of this host came or went.
+	moved []chan struct{}
+}
+
+// newHost looks whether this host has what the mode needs. Nothing is changed.
+func newHost(ctx context.Context, c *config.Config) (*host, error) {
+	h := &host{config: c, addresses: device.NewCached(device.Netlink{})}
+	if c.Mode != config.ModeIPVS {
+		return h, nil
+	}
+	var err error
+	if err = ipvs.Supported(); err != nil {
+		return nil, fmt.Errorf("mode ipvs: %w; or choose mode iptables", err)
+	}
+	if h.schedulers, err = ipvs.Probe(ctx); err != nil {
+		return nil, fmt.Errorf("mode ipvs: %w: root or CAP_NET_ADMIN is needed", err)
+	}
+	if err = ipvs.CheckScheduler(c.IPVS.Scheduler, h.schedulers); err != nil {
+		return nil, fmt.Errorf("ipvs.scheduler: %w", err)
+	}
+	if err = (ipset.Netlink{}).Probe(ctx); err != nil {
+		return nil, fmt.Errorf("mode ipvs: %w", err)
+	}
+	if h.kernel, err = sysctl.KernelVersion(sysctl.Root); err != nil {
+		return nil, err
+	}
+	now, err := h.addresses.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, err = device.Diff(proxier.IPv4, now, nil, nil) // whether the device is ours
+	return h, err
+}
+
+// dataplanes are those of one family, in the order in which they are synced.
+func (h *host) dataplanes(ctx context.Context, tool *iptables.Tool) ([]proxier.Dataplane, error) {
+	rules := iptables.NewDataplane(tool, iptables.Config{
+		Options:  rulesOptions(h.config, tool.Family, tool.Probe(ctx)),
+		MaxNames: tool.MaxNames(),
+	})
+	switch {
+	case h.config.Mode == config.ModeIPVS:
+		return h.virtualDataplanes(tool, rules)
+	case tool.Family == proxier.IPv4:
+		return []proxier.Dataplane{rules, sysctl.New(sysctl.Root, sysctl.RouteLocalnet())}, nil
+	}
+	return []proxier.Dataplane{rules}, nil
+}
+
+// virtualDataplanes are those of IPVS mode. The rules come before the virtual
+// servers they mark traffic for, and last where rules of iptables mode serve
+// until then; see docs/ipvs.md.
+func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane) ([]proxier.Dataplane, error) {
+	kernel, err := ipvs.Open(tool.Family)
+	if err != nil {
+		return nil, err
+	}
+	v := &virtual{host: h, family: tool.Family}
+	order := &rulesOrder{Dataplane: rules, kernel: tool}
+	moved := make(chan struct{}, 1)
+	h.moved = append(h.moved, moved)
+	return []proxier.Dataplane{
+		sysctl.New(sysctl.Root, sysctl.IPVS(tool.Family, h.kernel, h.config.IPVS.StrictARP)),
+		ipset.NewSets(ipset.Netlink{}, tool.Family, v.sets, tool),
+		&rulesTurn{rulesOrder: order},
+		ipvs.NewDataplane(kernel, ipvs.Config{
+			Options:      h.options(),
+			Ownership:    h.ownership(),
+			Addresses:    h.familyAddresses(tool.Family),
+			DrainTimeout: h.config.IPVS.DrainTimeout,
+		}),
+		boundAddresses{device.New(h.addresses, tool.Family, v.addresses), moved},
+		&rulesTurn{rulesOrder: order, last: true},
+		ipset.NewLeftovers(ipset.Netlink{}, tool.Family, v.sets, tool),
+	}, nil
+}
+
+// followers are the dataplanes of one family that nothing waits for.
+func (h *host) followers(tool *iptables.Tool) []proxier.Dataplane {
+	followers := []proxier.Dataplane{conntrack.NewDataplane(conntrack.Table{})}
+	if h.config.Mode != config.ModeIPVS {
+		followers = append(followers, &virtualLeftovers{host: h, tool: tool})
+	}
+	return followers
+}
+
+// options shape virtual servers, but for the node's addresses.
+func (h *host) options() ipvs.Options {
+	o := ipvs.Options{Scheduler: h.config.IPVS.Scheduler}
+	if h.schedulers != nil {
+		o.Available = map[string]bool{}
+		for _, s := range h.schedulers {
+			o.Available[s] = true
+		}
+	}
+	return o
+}
+
+func (h *host) ownership() ipvs.Ownership {
+	c := h.config.IPVS
+	return ipvs.Ownership{NodePorts: ipvs.PortRange(c.NodePorts), RemoveForeign: c.RemoveForeign, Exclude: c.ExcludeCIDRs}
+}
+
+// familyAddresses tells the host's addresses of a family.
+func (h *host) familyAddresses(family proxier.Family) func(context.Context) (ipvs.Addresses, error) {
+	return func(ctx context.Context) (ipvs.Addresses, error) {
+		now, err := h.addresses.List(ctx)
+		return ipvs.Addresses{Bound: now.BoundOf(family), Node: now.NodeAddresses(family)}, err
+	}
+}
+
+// prepare does in IPVS mode what is done once, at the start of the daemon, and
+// tells of what else is on this host.
+func (h *host) prepare(ctx context.Context, tools []*iptables.Tool, dryRun bool) error {
+	if h.config.Mode != config.ModeIPVS {
+		return nil
+	}
+	logger := klog.FromContext(ctx)
+	logger.Info("IPVS", "schedulers", strings.Join(h.schedulers, ","), "scheduler", h.config.IPVS.Scheduler)
+	for _, tool := range tools {
+		kernel, err := ipvs.Open(tool.Family)
+		if err != nil {
+			return err
+		}
+		defer kernel.Close()
+		if err := h.reportForeign(ctx, tool.Family, kernel); err != nil {
+			return err
+		}
+		c := h.config.IPVS
+		if dryRun {
+			continue
+		}
+		if _, err := kernel.SetTimeouts(ipvs.Timeouts{TCP: c.TCPTimeout, TCPFin: c.TCPFinTimeout, UDP: c.UDPTimeout}); err != nil {
+			return fmt.Errorf("ipvs.tcpTimeout, tcpFinTimeout, udpTimeout: %w", err)
+		}
+	}
+	return h.watch(ctx)
+}
+
+// reportForeign says which virtual servers do not look like ours.
+func (h *host) reportForeign(ctx context.Context, family proxier.Family, kernel ipvs.Kernel) error {
+	addresses, err := h.familyAddresses(family)(ctx)
+	if err != nil {
+		return err
+	}
+	listing, err := kernel.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list virtual servers: %w", err)
+	}
+	ownership := h.ownership()
+	ownership.RemoveForeign = false
+	foreign := foreignServers(listing.Servers, ownership, family, addresses)
+	if len(foreign) == 0 {
+		return nil
+	}
+	fate := "they are left alone, unless a Service is at their place; ipvs.removeForeign deletes them"
+	if h.config.IPVS.RemoveForeign {
+		fate = "ipvs.removeForeign is set: they are deleted, but for those in ipvs.excludeCIDRs"
+	}
+	klog.FromContext(ctx).Info("There are virtual servers that are not known to be kube-proxier's: "+fate,
+		"family", family, "count", len(foreign), "first", foreign[0].Place.String())
+	return nil
+}
+
+// foreignServers are those not ours as far as their place tells, whatever is
+// wanted.
+func foreignServers(list []*ipvs.VirtualServer, o ipvs.Ownership, family proxier.Family, addresses ipvs.Addresses) []*ipvs.VirtualServer {
+	nothing := ipvs.Compile(nil, &proxier.State{Family: family}, ipvs.Options{})
+	own := o.Own(list, nothing, addresses)
+	return slices.DeleteFunc(slices.Clone(list), func(v *ipvs.VirtualServer) bool { return slices.Contains(own, v) })
+}
+
+// watch lets the dataplanes look again when an address of this host comes or
+// goes.
+func (h *host) watch(ctx context.Context) error {
+	changes, err := device.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for range changes {
+			h.addresses.Forget()
+			for _, moved := range h.moved {
+				select {
+				case moved <- struct{}{}:
+				default: // a pass is due anyway
+				}
+			}
+		}
+	}()
+	return nil
+}
+
+// boundAddresses is the dataplane of addresses, which is woken when others come
+// or go.
+type boundAddresses struct {
+	*device.Dataplane
+
+	moved <-chan struct{}
+}
+
+// Wake receives when an address of this host came or went.
+func (b boundAddresses) Wake() <-chan struct{} { return b.moved }
+
+// virtual compiles a State once for the dataplanes of one family that share the
+// result.
+type virtual struct {
+	host   *host
+	family proxier.Family
+
+	state    *proxier.State
+	node     []netip.Addr
+	compiled *ipvs.Compiled
+}
+
+func (v *virtual) compile(ctx context.Context, state *proxier.State) (*ipvs.Compiled, error) {
+	now, err := v.host.addresses.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	options := v.host.options()
+	options.NodeAddresses = now.NodeAddresses(v.family)
+	if v.state != state || !slices.Equal(v.node, options.NodeAddresses) {
+		v.compiled = ipvs.Compile(v.compiled, state, options)
+		v.state, v.node = state, options.NodeAddresses
+	}
+	return v.compiled, nil
+}
+
+func (v *virtual) sets(ctx context.Context, state *proxier.State) ([]ipset.Set, error) {
+	c, err := v.compile(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	return c.Sets, nil
+}
+
+func (v *virtual) addresses(ctx context.Context, state *proxier.State) ([]device.Address, error) {
+	c, err := v.compile(ctx, state)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]device.Address, len(c.Addresses))
+	for i, a := range c.Addresses {
+		out[i] = device.Address(a)
+	}
+	return out, nil
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/ipvs"
+	"github.com/kube-proxier/kube-proxier/ipvs/device"
+	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// virtualLeftovers removes what IPVS mode, ours or kube-proxy's, has left of
+// one family: virtual servers, then addresses, by which these are known to be
+// ours, then sets. It follows the rules, so that another mode serves before,
+// and is done when all is gone.
+type virtualLeftovers struct {
+	host *host
+	tool *iptables.Tool
+
+	parts []proxier.Dataplane
+	clean bool
+}
+
+// Name is "ipvs leftovers".
+func (*virtualLeftovers) Name() string { return "ipvs leftovers" }
+
+// Forget makes the next Plan look at the kernel, unless all was gone.
+func (l *virtualLeftovers) Forget() {
+	for _, part := range l.parts {
+		part.Forget()
+	}
+}
+
+// Plan looks what is left.
+func (l *virtualLeftovers) Plan(ctx context.Context, _ *proxier.State) (proxier.Plan, error) {
+	p := &removal{done: func() { l.clean = true }}
+	if l.clean {
+		return p, nil
+	}
+	if l.parts == nil {
+		var err error
+		if l.parts, err = l.newParts(); err != nil {
+			return nil, err
+		}
+	}
+	nothing := &proxier.State{Family: l.tool.Family}
+	for _, part := range l.parts {
+		plan, err := part.Plan(ctx, nothing)
+		if err != nil {
+			return nil, err
+		}
+		if !plan.Empty() {
+			p.plans = append(p.plans, plan)
+		}
+	}
+	if p.Empty() {
+		l.clean = true
+	}
+	return p, nil
+}
+
+// newParts are the dataplanes of what may be there. Modules that are not in use
+// are not loaded by asking.
+func (l *virtualLeftovers) newParts() ([]proxier.Dataplane, error) {
+	family := l.tool.Family
+	var parts []proxier.Dataplane
+	if exists("/proc/thread-self/net/ip_vs") {
+		kernel, err := ipvs.Open(family)
+		if err != nil {
+			return nil, err
+		}
+		ownership := l.host.ownership()
+		parts = append(parts, ipvs.NewDataplane(kernel, ipvs.Config{
+			Ownership: ownership, Addresses: l.host.familyAddresses(family),
+		}))
+	}
+	parts = append(parts, device.New(l.host.addresses, family, nil))
+	if exists("/sys/module/ip_set") {
+		parts = append(parts, ipset.NewLeftovers(ipset.Netlink{}, family, nil, l.tool))
+	}
+	return parts, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// A removal is several plans, one after the other.
+type removal struct {
+	plans []proxier.Plan
+	done  func()
+}
+
+// Empty reports whether nothing is left.
+func (r *removal) Empty() bool { return len(r.plans) == 0 }
+
+// String is what each sends.
+func (r *removal) String() string {
+	var b strings.Builder
+	for _, p := range r.plans {
+		b.WriteString(p.String())
+	}
+	return b.String()
+}
+
+// Diff is that of each.
+func (r *removal) Diff() string {
+	var b strings.Builder
+	for _, p := range r.plans {
+		b.WriteString(p.Diff())
+	}
+	return b.String()
+}
+
+// Summary is the sum.
+func (r *removal) Summary() proxier.Summary {
+	var s proxier.Summary
+	for _, p := range r.plans {
+		one := p.Summary()
+		s.Chains += one.Chains
+		s.Rules += one.Rules
+		s.Deleted += one.Deleted
+		s.Bytes += one.Bytes
+	}
+	return s
+}
+
+// Drift is false: leftovers are nobody's interference.
+func (*removal) Drift() bool { return false }
+
+// Apply removes all, up to the first that fails.
+func (r *removal) Apply(ctx context.Context) ([]proxier.Refusal, error) {
+	for _, p := range r.plans {
+		if _, err := p.Apply(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r.done()
+	return nil, nil
+}

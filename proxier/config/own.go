@@ -1,0 +1,61 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// ownConfiguration is the document of kind KubeProxierConfiguration: what
+// kube-proxy has no word for. Paths of its fields are told from those of
+// KubeProxyConfiguration by their names, which differ.
+type ownConfiguration struct {
+	metav1.TypeMeta `json:",inline"`
+
+	IPVS ownIPVS `json:"ipvs"`
+}
+
+type ownIPVS struct {
+	// DrainTimeout, of 5m by default, is a pointer since 0 has a meaning.
+	DrainTimeout  *metav1.Duration `json:"drainTimeout,omitempty"`
+	NodePortRange string           `json:"nodePortRange,omitempty"`
+	RemoveForeign bool             `json:"removeForeign,omitempty"`
+}
+
+// parseOwn reads our own document, which has to be without a mistake.
+func parseOwn(document []byte) (*ownConfiguration, error) {
+	var own ownConfiguration
+	if err := yaml.UnmarshalStrict(document, &own); err != nil {
+		return nil, fmt.Errorf("kind %s: %w", kindKubeProxier, err)
+	}
+	return &own, nil
+}
+
+func (o *ownConfiguration) setDefaults() {
+	o.TypeMeta = metav1.TypeMeta{APIVersion: groupVersionKubeProxier.String(), Kind: kindKubeProxier}
+	setPointer(&o.IPVS.DrainTimeout, metav1.Duration{Duration: 5 * time.Minute})
+	setDefault(&o.IPVS.NodePortRange, "30000-32767")
+}
+
+// written adds the fields that hold something before defaults are set.
+func (o *ownConfiguration) written(paths map[string]bool) {
+	for path, set := range map[string]bool{
+		"ipvs.drainTimeout": o.IPVS.DrainTimeout != nil, "ipvs.nodePortRange": o.IPVS.NodePortRange != "",
+		"ipvs.removeForeign": o.IPVS.RemoveForeign,
+	} {
+		if set {
+			paths[path] = true
+		}
+	}
+}
+
+func (o *ownConfiguration) deepCopy() *ownConfiguration {
+	c := *o
+	if o.IPVS.DrainTimeout != nil {
+		timeout := *o.IPVS.DrainTimeout
+		c.IPVS.DrainTimeout = &timeout
+	}
+	return &c
+}
