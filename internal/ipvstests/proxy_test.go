@@ -1,0 +1,169 @@
+package ipvstests
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/ipvs"
+	"github.com/kube-proxier/kube-proxier/ipvs/device"
+	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
+	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/sysctl"
+)
+
+// A proxy is what serves one family on a node: the dataplanes of IPVS mode in
+// their order.
+type proxy struct {
+	node       *testenv.Node
+	store      *proxier.Store
+	reconciler *proxier.Reconciler
+	kernel     *ipvs.Netlink
+	passes     passes
+}
+
+// settings are what tests change about a proxy.
+type settings struct {
+	scheduler    string
+	drainTimeout time.Duration
+	look         time.Duration
+	now          func() time.Time
+}
+
+// passes are the reports of a proxy.
+type passes []proxier.Report
+
+// Synced implements proxier.Reporter.
+func (p *passes) Synced(r proxier.Report) { *p = append(*p, r) }
+
+// newProxy puts the dataplanes together; nothing is written yet.
+func newProxy(t *testing.T, node *testenv.Node, store *proxier.Store, family proxier.Family, s settings) *proxy {
+	t.Helper()
+	p := &proxy{node: node, store: store}
+	err := node.Do(func() (err error) {
+		p.reconciler, p.kernel, err = assemble(t.Context(), store, family, s)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.reconciler.Reporter = &p.passes
+	t.Cleanup(p.kernel.Close)
+	return p
+}
+
+// assemble must be called in the node's namespace.
+func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, s settings) (*proxier.Reconciler, *ipvs.Netlink, error) {
+	c, _, err := config.Load([]byte(configuration), "node1")
+	if err != nil {
+		return nil, nil, err
+	}
+	version, err := sysctl.KernelVersion(sysctl.Root)
+	if err != nil {
+		return nil, nil, err
+	}
+	tool, err := iptables.FindTool(ctx, family)
+	if err != nil {
+		return nil, nil, err
+	}
+	kernel, err := ipvs.Open(family)
+	if err != nil {
+		return nil, nil, err
+	}
+	host := device.NewCached(device.Netlink{})
+	compile := func(ctx context.Context, state *proxier.State) (*ipvs.Compiled, error) {
+		h, err := host.List(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return ipvs.Compile(nil, state, ipvs.Options{Scheduler: s.scheduler, NodeAddresses: h.NodeAddresses(family)}), nil
+	}
+	return &proxier.Reconciler{
+		Store: store, Options: c.Options(family),
+		Dataplanes: []proxier.Dataplane{
+			sysctl.New(sysctl.Root, sysctl.IPVS(family, version, false)),
+			ipset.NewSets(ipset.Netlink{}, family, func(ctx context.Context, state *proxier.State) ([]ipset.Set, error) {
+				c, err := compile(ctx, state)
+				if err != nil {
+					return nil, err
+				}
+				return c.Sets, nil
+			}, tool),
+			iptables.NewDataplane(tool, iptables.Config{
+				Options: iptables.Options{
+					Features: iptables.AllFeatures(), MasqueradeBit: c.MasqueradeBit, Virtual: setNames(family),
+				},
+				MaxNames: tool.MaxNames(),
+			}),
+			ipvs.NewDataplane(kernel, ipvs.Config{
+				Options:   ipvs.Options{Scheduler: s.scheduler},
+				Ownership: ipvs.Ownership{NodePorts: ipvs.DefaultNodePorts},
+				Addresses: func(ctx context.Context) (ipvs.Addresses, error) {
+					h, err := host.List(ctx)
+					return ipvs.Addresses{Bound: h.BoundOf(family), Node: h.NodeAddresses(family)}, err
+				},
+				DrainTimeout: s.drainTimeout, Look: s.look, Now: s.now,
+			}),
+			device.New(host, family, func(ctx context.Context, state *proxier.State) ([]device.Address, error) {
+				c, err := compile(ctx, state)
+				if err != nil {
+					return nil, err
+				}
+				var out []device.Address
+				for _, a := range c.Addresses {
+					out = append(out, device.Address(a))
+				}
+				return out, nil
+			}),
+		},
+	}, kernel, nil
+}
+
+// setNames are the sets that the rules of a family look into.
+func setNames(family proxier.Family) iptables.Virtual {
+	name := func(n string) string { return ipset.Name(family, n) }
+	return iptables.Virtual{
+		ClusterIPs: name(ipset.ClusterIPs), ExternalIPs: name(ipset.ExternalIPs), ExternalIPsLocal: name(ipset.ExternalIPsLocal),
+		NodePortsTCP: name(ipset.NodePortsTCP), NodePortsUDP: name(ipset.NodePortsUDP), NodePortsSCTP: name(ipset.NodePortsSCTP),
+		Bound: name(ipset.Bound),
+	}
+}
+
+// sync makes one pass, in which the kernel must take everything, and returns
+// what it did.
+func (p *proxy) sync(t *testing.T) passes {
+	t.Helper()
+	p.passes = nil
+	if err := p.node.Do(func() error { return p.reconciler.Sync(t.Context()) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, report := range p.passes {
+		for _, r := range report.Refused {
+			t.Errorf("%s: %s is refused: %v", report.Dataplane, r.Target.Name, r.Err)
+		}
+	}
+	return p.passes
+}
+
+// mustBeEmpty fails for a pass that did something.
+func (p passes) mustBeEmpty(t *testing.T) {
+	t.Helper()
+	for _, report := range p {
+		if !report.Plan.Empty() {
+			t.Errorf("%s, %s: a pass that should do nothing has done\n%s", report.Family, report.Dataplane, report.Plan)
+		}
+	}
+}
+
+// servers is what the kernel's virtual servers are.
+func (p *proxy) servers(t *testing.T) string {
+	t.Helper()
+	list, err := p.kernel.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ipvs.Text(list.Servers)
+}
