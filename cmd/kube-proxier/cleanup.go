@@ -10,29 +10,39 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/ipvs"
+	"github.com/kube-proxier/kube-proxier/ipvs/device"
 	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
 
 func newCleanup(p *program) *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "cleanup",
-		Short: "Remove all of kube-proxier's rules from this node",
-		Long: `Remove the rules of kube-proxier, and those that kube-proxy's iptables mode has
-left, from this node: both IP families, both variants of iptables. Services are
-not reachable from this node afterwards. Rules of others, the kubelet's among
-them, are not touched. What is removed is printed. Root is needed.
+		Short: "Remove all that is kube-proxier's from this node",
+		Long: `Remove what kube-proxier, and kube-proxy's iptables and ipvs modes, have left on
+this node, whatever the mode is now: rules of both IP families and both variants
+of iptables, virtual servers of IPVS, the network device kube-ipvs0, and IP sets.
+Services are not reachable from this node afterwards. What belongs to others, the
+kubelet's rules among it, is not touched. What is removed is printed. Root is
+needed.
+
+Virtual servers are ours at an address of kube-ipvs0, or at one of the node's own
+and a port of ipvs.nodePortRange; not in ipvs.excludeCIDRs. With mode ipvs and
+ipvs.removeForeign all others are removed, too.
 
 Exit status: 0 when nothing of ours is left (with --dry-run: when everything
 could be read), 1 after an error or when something is left.`,
 		Example: `  kube-proxier cleanup --dry-run
-  kube-proxier cleanup`,
+  kube-proxier cleanup
+  kube-proxier cleanup --config=config.conf`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := p.onlyWithout(cmd); err != nil {
 				return err
 			}
-			return cleanUp(cmd, dryRun)
+			return p.cleanUp(cmd, dryRun)
 		},
 	}
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "Print what would be removed, and remove nothing, e.g. --dry-run.")
@@ -40,7 +50,7 @@ could be read), 1 after an error or when something is left.`,
 }
 
 // cleanUp goes on after an error, so that as much as possible is removed.
-func cleanUp(cmd *cobra.Command, dryRun bool) error {
+func (p *program) cleanUp(cmd *cobra.Command, dryRun bool) error {
 	var problems []error
 	var tools []*iptables.Tool
 	for _, family := range proxier.Families {
@@ -65,7 +75,59 @@ func cleanUp(cmd *cobra.Command, dryRun bool) error {
 			problems = append(problems, fmt.Errorf("%s: %w", tool, err))
 		}
 	}
+	here := &host{config: p.cleanUpConfig(cmd), addresses: device.NewCached(device.Netlink{})}
+	for _, family := range proxier.Families {
+		if err := cleanUpVirtual(cmd.Context(), cmd.OutOrStdout(), here, family, tools, dryRun); err != nil {
+			problems = append(problems, fmt.Errorf("IPVS over %s: %w", family, err))
+		}
+	}
 	return errors.Join(problems...)
+}
+
+// cleanUpConfig is the configuration, or the defaults where that is broken: to
+// clean up may be the way out.
+func (p *program) cleanUpConfig(cmd *cobra.Command) *config.Config {
+	c, _, err := p.load()
+	if err == nil {
+		return c
+	}
+	cmd.PrintErrln("warning: the defaults of ipvs.nodePortRange and ipvs.excludeCIDRs count, since:", err)
+	return &config.Config{Mode: config.ModeIPTables, IPVS: config.IPVS{NodePorts: config.PortRange(ipvs.DefaultNodePorts)}}
+}
+
+// cleanUpVirtual removes what is ours of IPVS mode, and looks whether something
+// is left.
+func cleanUpVirtual(ctx context.Context, out io.Writer, here *host, family proxier.Family, tools []*iptables.Tool, dryRun bool) error {
+	l := &virtualLeftovers{host: here, family: family}
+	for _, tool := range tools {
+		if tool.Family == family {
+			l.rules = append(l.rules, tool)
+		}
+	}
+	plan, err := l.Plan(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if plan.Empty() {
+		fmt.Fprintf(out, "# IPVS over %s: nothing of ours\n", family)
+		return nil
+	}
+	fmt.Fprintf(out, "# IPVS over %s\n%s", family, plan.Diff())
+	if dryRun {
+		return nil
+	}
+	if _, err := plan.Apply(ctx); err != nil {
+		return err
+	}
+	l = &virtualLeftovers{host: here, family: family, rules: l.rules}
+	l.Forget()
+	if plan, err = l.Plan(ctx, nil); err != nil {
+		return err
+	}
+	if !plan.Empty() {
+		return fmt.Errorf("this is left, because somebody put it back:\n%s", plan.Diff())
+	}
+	return nil
 }
 
 // cleanUpTables removes what is ours from the tables of one variant, and looks

@@ -36,7 +36,7 @@ func (d *daemon) command(cmd *cobra.Command, _ []string) error {
 		return nil
 	}
 	if d.flags.Cleanup {
-		return cleanUp(cmd, d.dryRun)
+		return d.cleanUp(cmd, d.dryRun)
 	}
 	c, warnings, err := d.load()
 	if err != nil {

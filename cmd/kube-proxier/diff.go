@@ -25,7 +25,9 @@ func newDiff(p *program) *cobra.Command {
 		Short: "Compare the kernel with what it should have",
 		Long: `Compare this node's rules with those it should have, and print the difference
 like diff -u, one part for each chain: "-" is what the kernel has, "+" what it
-should have. Nothing is changed. The daemon's flags count here, too. Reading the
+should have. In mode ipvs the same for each virtual server, each set, and the
+addresses on kube-ipvs0; in another mode for what that mode has left of them.
+Nothing is changed. The daemon's flags count here, too. Reading the
 rules needs root.
 
 Exit status, as of kubectl diff: 0 for no difference, 1 for some, 2 after an error.`,

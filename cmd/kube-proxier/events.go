@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
@@ -26,18 +27,22 @@ func startEvents(ctx context.Context, client kubernetes.Interface) (events.Event
 }
 
 // An eventReporter tells the owner of a Service, on the Service itself, that
-// the kernel of a node refuses its rules. It is used by one goroutine.
+// the kernel of a node refuses it, or that the node lacks what it asks for. It
+// is used by one goroutine.
 type eventReporter struct {
 	recorder events.EventRecorder
 	node     string
 	told     map[string]map[*proxier.Target]bool // by dataplane
+	// problems are those told, by dataplane.
+	problems map[string]map[proxier.Problem]bool
 }
 
-// Synced records an event for each refusal that is new.
+// Synced records an event for each refusal and problem that is new.
 func (e *eventReporter) Synced(r proxier.Report) {
 	if r.Err != nil {
 		return
 	}
+	e.tellProblems(r)
 	told := make(map[*proxier.Target]bool, len(r.Refused))
 	for _, refusal := range r.Refused {
 		t := refusal.Target
@@ -45,12 +50,9 @@ func (e *eventReporter) Synced(r proxier.Report) {
 		if e.told[r.Dataplane][t] {
 			continue
 		}
-		service := serviceOf(r.State, t)
-		if service == nil {
+		reference := referenceTo(r.State, t.Name.NamespacedName)
+		if reference == nil {
 			continue
-		}
-		reference := &corev1.ObjectReference{
-			APIVersion: "v1", Kind: "Service", Namespace: service.Namespace, Name: service.Name, UID: service.UID,
 		}
 		e.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "RulesRefused", action(r.Family, t),
 			"%s %s is not served over %s by node %s: %.500v", t.Name, t.Name.Protocol, r.Family, e.node, refusal.Err)
@@ -67,10 +69,36 @@ func action(family proxier.Family, t *proxier.Target) string {
 	return fmt.Sprintf("Program/%s/%s/%d", family, t.Name.Protocol, t.Port)
 }
 
-func serviceOf(state *proxier.State, t *proxier.Target) *corev1.Service {
+// tellProblems records those that only this node has, and were not there in the
+// last pass.
+func (e *eventReporter) tellProblems(r proxier.Report) {
+	finder, ok := r.Plan.(proxier.ProblemFinder)
+	if !ok {
+		return
+	}
+	told := map[proxier.Problem]bool{}
+	for _, p := range finder.Problems() {
+		told[p] = true
+		reference := referenceTo(r.State, types.NamespacedName{Namespace: p.Namespace, Name: p.Name})
+		if p.Kind != "Service" || reference == nil || e.problems[r.Dataplane][p] {
+			continue
+		}
+		e.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "NodeDiffers", fmt.Sprintf("Program/%s/%.60s", r.Family, p.Value),
+			"node %s: %.900s", e.node, p)
+	}
+	if e.problems == nil {
+		e.problems = map[string]map[proxier.Problem]bool{}
+	}
+	e.problems[r.Dataplane] = told
+}
+
+// referenceTo is nil where the Service is not there.
+func referenceTo(state *proxier.State, name types.NamespacedName) *corev1.ObjectReference {
 	for _, s := range state.Services {
-		if s.Objects.Name == t.Name.NamespacedName {
-			return s.Objects.Service
+		if s.Objects.Name == name && s.Objects.Service != nil {
+			return &corev1.ObjectReference{
+				APIVersion: "v1", Kind: "Service", Namespace: name.Namespace, Name: name.Name, UID: s.Objects.Service.UID,
+			}
 		}
 	}
 	return nil

@@ -109,7 +109,7 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 func (h *host) followers(tool *iptables.Tool) []proxier.Dataplane {
 	followers := []proxier.Dataplane{conntrack.NewDataplane(conntrack.Table{})}
 	if h.config.Mode != config.ModeIPVS {
-		followers = append(followers, &virtualLeftovers{host: h, tool: tool})
+		followers = append(followers, &virtualLeftovers{host: h, family: tool.Family, rules: tablesOf{tool}})
 	}
 	return followers
 }

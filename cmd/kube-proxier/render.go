@@ -37,18 +37,24 @@ The daemon's flags count here, too. The node's name is that of the configuration
 the host's. What cannot be served is printed to standard error; the rest is
 rendered.
 
+In mode ipvs the sets follow the rules of a family, as ipset save prints them,
+and then the virtual servers, as ipvsadm -S -n does. Those of node ports are at
+the addresses of the Node object.
+
 Exit status: 0 when the rules were printed, 1 after an error, and with --strict
 when something cannot be served.`,
 		Example: `  kubectl get services,endpointslices,nodes -A -o yaml | kube-proxier render -f - --hostname-override=node-1
   # one Service over IPv4, as packets walk its rules
   kube-proxier render -f services.yaml --service=shop/web --family=ipv4 -o tree
+  # with virtual servers
+  kube-proxier render -f services.yaml --proxy-mode=ipvs --ipvs-scheduler=lc
   # with the configuration of the cluster's kube-proxy
   kube-proxier render -f services.yaml --config=config.conf -o json`,
 		Args: cobra.NoArgs,
 		RunE: r.command,
 	}
 	addManifestsFlag(cmd.Flags(), &r.path, "f", "and print the rules for them")
-	cmd.Flags().StringVarP(&r.output, "output", "o", "text", "`Form`: text (iptables-save's), or json, e.g. --output=json.")
+	cmd.Flags().StringVarP(&r.output, "output", "o", "text", "`Form`: text (iptables-save's), json or tree, e.g. --output=json.")
 	cmd.Flags().StringVar(&r.service, "service", "", "Only this Service, `namespace/name`, and what leads to it, e.g. --service=shop/web.")
 	cmd.Flags().StringVar(&r.family, "family", "both", "Only this IP `family`: ipv4, ipv6 or both, e.g. --family=ipv6.")
 	cmd.Flags().BoolVar(&r.strict, "strict", false, "Fail when something cannot be served, e.g. --strict.")
@@ -98,8 +104,12 @@ func (r *render) command(cmd *cobra.Command, _ []string) error {
 		options := c.Options(family)
 		options.NodeName = nodeName
 		one := renderFamily(snapshot, c, options, service)
-		printProblems(cmd.ErrOrStderr(), one.state.Problems)
-		found += len(one.state.Problems)
+		problems := one.problems()
+		printProblems(cmd.ErrOrStderr(), problems)
+		found += len(problems)
+		if one.virtual != nil && len(one.state.NodePorts) > 0 && !one.state.Node.IP(family).IsValid() {
+			cmd.PrintErrf("warning: %s: virtual servers of node ports are left out: the Node %s with its address is not in the manifests\n", family, nodeName)
+		}
 		rendered.families = append(rendered.families, one)
 	}
 	if err := print(&out, rendered); err != nil {
@@ -123,16 +133,30 @@ type rendering struct {
 type familyRendering struct {
 	state *proxier.State
 	rules iptables.Ruleset
+	// virtual is nil in iptables mode.
+	virtual *virtualRendering
+}
+
+// problems are those of the objects, and then those of the mode.
+func (f familyRendering) problems() []proxier.Problem {
+	if f.virtual == nil {
+		return f.state.Problems
+	}
+	return slices.Concat(f.state.Problems, f.virtual.problems)
 }
 
 // renderFamily makes the rules of one Service, or of all for an empty name.
 func renderFamily(snapshot *proxier.Snapshot, c *config.Config, options proxier.Options, service types.NamespacedName) familyRendering {
 	state := proxier.Build(nil, snapshot, options)
 	compiled := iptables.Compile(nil, state, rulesOptions(c, options.Family, iptables.AllFeatures()))
+	rendered := familyRendering{state: state, rules: compiled.Ruleset}
 	if service.Name != "" {
-		return familyRendering{state, compiled.Part(service)}
+		rendered.rules = compiled.Part(service)
 	}
-	return familyRendering{state, compiled.Ruleset}
+	if c.Mode == config.ModeIPVS {
+		rendered.virtual = renderVirtual(state, c, service)
+	}
+	return rendered
 }
 
 // rulesOptions is what shapes the rules beside the State.
@@ -168,6 +192,9 @@ func printTree(out io.Writer, all rendering) error {
 		if _, err := fmt.Fprintf(out, "# %s\n%s", f.state.Family, iptables.Outline(f.rules)); err != nil {
 			return err
 		}
+		if err := f.virtual.print(out); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -175,6 +202,9 @@ func printTree(out io.Writer, all rendering) error {
 func printText(out io.Writer, all rendering) error {
 	for _, f := range all.families {
 		if _, err := fmt.Fprintf(out, "# %s\n%s", f.state.Family, f.rules); err != nil {
+			return err
+		}
+		if err := f.virtual.print(out); err != nil {
 			return err
 		}
 	}

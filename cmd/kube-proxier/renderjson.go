@@ -21,6 +21,11 @@ type jsonFamily struct {
 	Services []jsonPort     `json:"services"`
 	Problems []jsonProblem  `json:"problems"`
 	Tables   []jsonTable    `json:"tables"`
+	// The others are there in mode ipvs only: sets that rules look into, and
+	// addresses of Services on the network device kube-ipvs0.
+	Sets            []jsonSet           `json:"sets,omitempty"`
+	VirtualServers  []jsonVirtualServer `json:"virtualServers,omitempty"`
+	DeviceAddresses []netip.Addr        `json:"deviceAddresses,omitempty"`
 }
 
 type jsonNode struct {
@@ -104,11 +109,12 @@ func (all rendering) family(f familyRendering) jsonFamily {
 			doc.Services = append(doc.Services, newJSONPort(t))
 		}
 	}
-	for _, p := range s.Problems {
+	for _, p := range f.problems() {
 		if all.service.Name == "" || p.Namespace == all.service.Namespace && p.Name == all.service.Name {
 			doc.Problems = append(doc.Problems, jsonProblem(p))
 		}
 	}
+	f.virtual.addTo(&doc)
 	return doc
 }
 

@@ -12,7 +12,7 @@ import (
 // wrong, and each problem of an object once. Its calls do not overlap.
 type logReporter struct {
 	logger   klog.Logger
-	problems []proxier.Problem
+	problems map[string][]proxier.Problem // by who found them: a dataplane, or "" for all
 	refused  map[*proxier.Target]bool
 }
 
@@ -20,7 +20,10 @@ type logReporter struct {
 func (l *logReporter) Synced(r proxier.Report) {
 	logger := l.logger.WithValues("family", r.Family, "dataplane", r.Dataplane)
 	if !r.Following { // whose State may be an earlier one
-		l.logProblems(r.State.Problems)
+		l.logProblems("", r.State.Problems)
+	}
+	if finder, ok := r.Plan.(proxier.ProblemFinder); ok {
+		l.logProblems(r.Dataplane, finder.Problems())
 	}
 	if r.Err != nil {
 		logger.Error(r.Err, "A pass failed; what was in force before may still be", "duration", r.Duration)
@@ -43,15 +46,19 @@ func (l *logReporter) Synced(r proxier.Report) {
 }
 
 // logProblems logs those that were not there in the last pass.
-func (l *logReporter) logProblems(problems []proxier.Problem) {
-	if slices.Equal(problems, l.problems) {
+func (l *logReporter) logProblems(finder string, problems []proxier.Problem) {
+	before := l.problems[finder]
+	if slices.Equal(problems, before) {
 		return
 	}
-	known := make(map[proxier.Problem]bool, len(l.problems))
-	for _, p := range l.problems {
+	known := make(map[proxier.Problem]bool, len(before))
+	for _, p := range before {
 		known[p] = true
 	}
-	l.problems = problems
+	if l.problems == nil {
+		l.problems = map[string][]proxier.Problem{}
+	}
+	l.problems[finder] = problems
 	for _, p := range problems {
 		if !known[p] {
 			l.logger.Info("An object cannot be served as it is written", "problem", p.String())

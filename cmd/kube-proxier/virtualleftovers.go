@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 
@@ -17,8 +18,10 @@ import (
 // ours, then sets. It follows the rules, so that another mode serves before,
 // and is done when all is gone.
 type virtualLeftovers struct {
-	host *host
-	tool *iptables.Tool
+	host   *host
+	family proxier.Family
+	// rules are where a rule of somebody else may refer to a set.
+	rules tablesOf
 
 	parts []proxier.Dataplane
 	clean bool
@@ -46,7 +49,7 @@ func (l *virtualLeftovers) Plan(ctx context.Context, _ *proxier.State) (proxier.
 			return nil, err
 		}
 	}
-	nothing := &proxier.State{Family: l.tool.Family}
+	nothing := &proxier.State{Family: l.family}
 	for _, part := range l.parts {
 		plan, err := part.Plan(ctx, nothing)
 		if err != nil {
@@ -65,24 +68,45 @@ func (l *virtualLeftovers) Plan(ctx context.Context, _ *proxier.State) (proxier.
 // newParts are the dataplanes of what may be there. Modules that are not in use
 // are not loaded by asking.
 func (l *virtualLeftovers) newParts() ([]proxier.Dataplane, error) {
-	family := l.tool.Family
 	var parts []proxier.Dataplane
 	if exists("/proc/thread-self/net/ip_vs") {
-		kernel, err := ipvs.Open(family)
+		kernel, err := ipvs.Open(l.family)
 		if err != nil {
 			return nil, err
 		}
 		ownership := l.host.ownership()
 		parts = append(parts, ipvs.NewDataplane(kernel, ipvs.Config{
-			Ownership: ownership, Addresses: l.host.familyAddresses(family),
+			Ownership: ownership, Addresses: l.host.familyAddresses(l.family),
 		}))
 	}
-	parts = append(parts, device.New(l.host.addresses, family, nil))
+	parts = append(parts, device.New(l.host.addresses, l.family, nil))
 	if exists("/sys/module/ip_set") {
-		parts = append(parts, ipset.NewLeftovers(ipset.Netlink{}, family, nil, l.tool))
+		parts = append(parts, ipset.NewLeftovers(ipset.Netlink{}, l.family, nil, l.rules))
 	}
 	return parts, nil
 }
+
+// tablesOf are the tables of both variants of iptables, to read.
+type tablesOf []*iptables.Tool
+
+// Save returns a table of each that has it, one after the other.
+func (t tablesOf) Save(ctx context.Context, table string) (string, error) {
+	var b strings.Builder
+	for _, tool := range t {
+		if !tool.MayHold(table) {
+			continue
+		}
+		text, err := tool.Save(ctx, table)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(text)
+	}
+	return b.String(), nil
+}
+
+// Restore is never called: leftovers do not have to yield to anything.
+func (tablesOf) Restore(context.Context, string) error { return errors.ErrUnsupported }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
