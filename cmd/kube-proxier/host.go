@@ -86,7 +86,7 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 		return nil, err
 	}
 	v := &virtual{host: h, family: tool.Family}
-	order := &rulesOrder{Dataplane: rules, kernel: tool}
+	order := &rulesOrder{Dataplane: rules, observe: tool.Observe}
 	moved := make(chan struct{}, 1)
 	h.moved = append(h.moved, moved)
 	return []proxier.Dataplane{

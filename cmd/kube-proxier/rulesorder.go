@@ -17,9 +17,9 @@ import (
 type rulesOrder struct {
 	*iptables.Dataplane
 
-	kernel *iptables.Tool
-	known  bool
-	last   bool
+	observe func(context.Context) (iptables.Observation, error)
+	known   bool
+	last    bool
 }
 
 // decide looks at the kernel in the first pass.
@@ -27,7 +27,7 @@ func (o *rulesOrder) decide(ctx context.Context) error {
 	if o.known {
 		return nil
 	}
-	have, err := o.kernel.Observe(ctx)
+	have, err := o.observe(ctx)
 	if err != nil {
 		return err
 	}
