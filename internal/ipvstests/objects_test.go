@@ -3,8 +3,11 @@ package ipvstests
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/source"
@@ -105,8 +108,8 @@ ports:
 	return b.String()
 }
 
-// fill gives a store the Services, and takes from it those it had before.
-func fill(t *testing.T, store *proxier.Store, services ...service) {
+// fill brings a store from the Services it had to these.
+func fill(t *testing.T, store *proxier.Store, before, services []service) {
 	t.Helper()
 	text := nodeManifest
 	for _, s := range services {
@@ -119,6 +122,11 @@ func fill(t *testing.T, store *proxier.Store, services ...service) {
 	}
 	for _, p := range problems {
 		t.Error(p)
+	}
+	for _, s := range before {
+		if !slices.ContainsFunc(services, func(n service) bool { return n.name == s.name }) {
+			store.DeleteService(types.NamespacedName{Namespace: "shop", Name: s.name})
+		}
 	}
 	source.Fill(store, objects)
 	store.SetSynced()

@@ -21,6 +21,7 @@ type stage struct {
 	node    *testenv.Node
 	hosts   map[string]*testenv.Host
 	store   *proxier.Store
+	served  []service
 	proxies map[proxier.Family]*proxy
 }
 
@@ -81,7 +82,8 @@ func (s *stage) on(pods ...string) []endpoint {
 // serve brings the Services into force.
 func (s *stage) serve(t *testing.T, services ...service) {
 	t.Helper()
-	fill(t, s.store, services...)
+	fill(t, s.store, s.served, services)
+	s.served = services
 	s.sync(t)
 }
 
@@ -203,7 +205,7 @@ func (s *stage) check(t *testing.T, table string) {
 func (s *stage) checkCase(t *testing.T, c packetCase) {
 	t.Helper()
 	missing := slices.Clone(c.want)
-	for range 3 * len(c.want) {
+	for range 30 * len(c.want) { // the short circuit chooses at random
 		options := testenv.DialOptions{Timeout: slow}
 		if c.want[0] == testenv.ErrTimedOut.Error() {
 			options.Timeout = 2 * testenv.DefaultTimeout
@@ -243,4 +245,35 @@ func (s *stage) outcome(t *testing.T, from, protocol string, to netip.AddrPort) 
 	t.Helper()
 	reply, err := s.hosts[from].Dial(t.Context(), protocol, to, testenv.DialOptions{Timeout: slow})
 	return testenv.Outcome(reply, err)
+}
+
+// ask dials a Service that must answer, and returns who did.
+func (s *stage) ask(t *testing.T, from string, to netip.AddrPort, source netip.AddrPort) string {
+	t.Helper()
+	reply, err := s.hosts[from].Dial(t.Context(), "tcp", to, testenv.DialOptions{Source: source, Timeout: slow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply.Server
+}
+
+// open starts a connection to a Service, which must answer.
+func (s *stage) open(t *testing.T, from, protocol string, to netip.AddrPort) (*testenv.Conn, string) {
+	t.Helper()
+	conn, err := s.hosts[from].Open(t.Context(), protocol, to, testenv.DialOptions{Timeout: slow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn, goesOn(t, conn)
+}
+
+// goesOn asks over a connection, which must answer, and returns who did.
+func goesOn(t *testing.T, conn *testenv.Conn) string {
+	t.Helper()
+	reply, err := conn.Ask()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply.Server
 }

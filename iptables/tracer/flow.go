@@ -22,6 +22,7 @@ type flow struct {
 	dstChanged bool // the connection's IPS_DST_NAT: not set by a DNAT to the same place
 	srcChanged bool // IPS_SRC_NAT
 	recent     []recentChange
+	virtual    bool // IPVS has sent it on
 
 	hook  hookSet
 	chain *chain // nil before the first rule of the hook
@@ -79,6 +80,9 @@ func (f *flow) fromHost() bool { return f.in == "" }
 // device up to POSTROUTING (Linux 5.7 and later); for what the host sends there
 // is none before it comes back over lo.
 func (f *flow) inDevice() string {
+	if f.virtual && !f.fromHost() && f.hook&(filterOutput|natPostrouting) != 0 {
+		return "" // IPVS sends it anew
+	}
 	if f.fromHost() && f.hook == filterInput {
 		return "lo"
 	}

@@ -107,6 +107,9 @@ func (f *flow) nextHook() hookSet {
 			return filterInput
 		}
 	case filterInput:
+		if f.virtual && !f.host.isLocal(f.dst) {
+			return filterOutput
+		}
 		if !f.fromHost() {
 			return natInput
 		}

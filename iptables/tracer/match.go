@@ -33,6 +33,10 @@ func newModule(name string) module {
 		return newRecentModule()
 	case "bpf":
 		return &bpfModule{}
+	case "set":
+		return &setModule{}
+	case "ipvs":
+		return &ipvsModule{}
 	case "nfacct":
 		return &nfacctModule{}
 	}

@@ -64,7 +64,42 @@ type Host struct {
 	// RecentClients are the addresses in the lists of xt_recent, by list name;
 	// every one counts as seen within whatever time a rule asks for.
 	RecentClients map[string][]netip.Addr
+	// Sets are the IP sets there are, by name.
+	Sets map[string]Set
+	// Virtual tells who answers at a place where IPVS has a virtual server;
+	// found is false where it has none. nil if there is no IPVS.
+	Virtual func(protocol string, at netip.AddrPort) (v VirtualServer, found bool)
 }
+
+// A Set is an IP set (ipset(8)).
+type Set struct {
+	// Type is "hash:ip", "hash:ip,port" or "bitmap:port".
+	Type string
+	// Entries are as ipset save prints them, such as "10.96.0.10,udp:53".
+	Entries map[string]bool
+}
+
+// A VirtualServer is what IPVS does with the first packet of a connection.
+type VirtualServer struct {
+	// Name is one that no list of xt_recent has.
+	Name string
+	// Servers may each get the packet, those of weight 0 excepted. If there is
+	// none, the packet is refused.
+	Servers []RealServer
+	// Persistent servers remember their clients, as a rule of xt_recent does:
+	// under the list RecentList.
+	Persistent bool
+}
+
+// A RealServer is one that a VirtualServer may choose.
+type RealServer struct {
+	Addr   netip.AddrPort
+	Weight uint16
+}
+
+// RecentList is the name under which a client of the real server is remembered,
+// in Outcome.Recent and Host.RecentClients.
+func (v VirtualServer) RecentList(r RealServer) string { return v.Name + " " + r.Addr.String() }
 
 // Protocol numbers of IANA under the names iptables-save prints.
 var protocols = map[string]uint8{

@@ -25,6 +25,8 @@ type test struct {
 // ruleParser reads the words of one rule. It is reused from rule to rule to
 // keep its buffers; family and the rule's parts are all it carries.
 type ruleParser struct {
+	sets map[string]Set
+
 	words []string
 	next  int
 	not   bool // a "!" stands before the option being read, and nobody has asked for it yet

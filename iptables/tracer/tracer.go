@@ -32,6 +32,7 @@ type host struct {
 	addresses map[netip.Addr]bool
 	prefixes  []netip.Prefix
 	recent    map[string][]netip.Addr
+	virtual   func(protocol string, at netip.AddrPort) (VirtualServer, bool)
 }
 
 var loopback4 = netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8)
@@ -49,18 +50,19 @@ func (h *host) isLocal(a netip.Addr) bool {
 // naming table, chain and rule, if
 //
 //   - a rule has a match, an option or a target that is not known,
+//   - a rule looks into a set that the host does not have,
 //   - a rule jumps to a chain that does not exist, or chains jump in a circle,
 //   - a target stands where the kernel does not take it (DNAT where
 //     POSTROUTING leads, REJECT in nat, …),
 //   - another table has rules, or the rules are of both families.
 func New(rules iptables.Ruleset, h Host) (*Tracer, error) {
 	t := &Tracer{tables: map[string]map[string]*chain{}, host: &host{
-		addresses: map[netip.Addr]bool{}, prefixes: h.LocalPrefixes, recent: h.RecentClients,
+		addresses: map[netip.Addr]bool{}, prefixes: h.LocalPrefixes, recent: h.RecentClients, virtual: h.Virtual,
 	}}
 	for _, a := range h.Addresses {
 		t.host.addresses[a.Unmap()] = true
 	}
-	parser := &ruleParser{}
+	parser := &ruleParser{sets: h.Sets}
 	for _, table := range rules.Tables {
 		if t.tables[table.Name] != nil {
 			return nil, fmt.Errorf("table %s is given twice", table.Name)

@@ -31,6 +31,9 @@ func (w *walk) follow(f *flow) Verdict {
 				return v
 			}
 		}
+		if v := w.balance(f); v != Accept {
+			return v
+		}
 		f.hook, f.chain = f.nextHook(), nil
 	}
 	return Accept
