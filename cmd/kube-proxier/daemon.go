@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 
+	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
@@ -101,32 +102,10 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	store := proxier.NewStore()
 	reportLeftovers(ctx, tools)
 	group, running := errgroup.WithContext(ctx)
-	var printing sync.Mutex
-	var reconcilers []*proxier.Reconciler
-	for _, tool := range tools {
-		dataplanes, err := here.dataplanes(running, tool)
-		if err != nil {
-			return err
-		}
-		r := &proxier.Reconciler{
-			Store:      store,
-			Options:    c.Options(tool.Family),
-			Dataplanes: dataplanes,
-			Followers:  here.followers(tool),
-			Reporter:   newReporter(logger, recorder, c.NodeName),
-			Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
-		}
-		if d.dryRun {
-			r.DryRun = func(dataplane string, plan proxier.Plan) {
-				if _, ok := plan.(otherTurn); ok {
-					return
-				}
-				printing.Lock()
-				defer printing.Unlock()
-				printPlan(out, tool.Family, dataplane, plan)
-			}
-		}
-		reconcilers = append(reconcilers, r)
+	reporter := func() proxier.Reporter { return newReporter(logger, recorder, c.NodeName) }
+	reconcilers, err := d.newReconcilers(running, here, tools, store, reporter, out)
+	if err != nil {
+		return err
 	}
 	if err := here.prepare(running, tools, d.dryRun); err != nil {
 		return err
@@ -145,6 +124,41 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	return err
 }
 
+// newReconcilers makes one for each family.
+func (d *daemon) newReconcilers(ctx context.Context, here *host, tools []*iptables.Tool, store *proxier.Store,
+	reporter func() proxier.Reporter, out io.Writer,
+) ([]*proxier.Reconciler, error) {
+	c := here.config
+	var printing sync.Mutex
+	var reconcilers []*proxier.Reconciler
+	for _, tool := range tools {
+		dataplanes, err := here.dataplanes(ctx, tool)
+		if err != nil {
+			return nil, err
+		}
+		r := &proxier.Reconciler{
+			Store:      store,
+			Options:    c.Options(tool.Family),
+			Dataplanes: dataplanes,
+			Followers:  here.followers(tool),
+			Reporter:   reporter(),
+			Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
+		}
+		if d.dryRun {
+			r.DryRun = func(dataplane string, plan proxier.Plan) {
+				if _, ok := plan.(otherTurn); ok {
+					return
+				}
+				printing.Lock()
+				defer printing.Unlock()
+				printPlan(out, tool.Family, dataplane, plan)
+			}
+		}
+		reconcilers = append(reconcilers, r)
+	}
+	return reconcilers, nil
+}
+
 // newReporter tells of one family's passes: in the log and, where there is a
 // recorder, in events.
 func newReporter(logger klog.Logger, recorder events.EventRecorder, node string) proxier.Reporter {
@@ -161,16 +175,28 @@ func printPlan(out io.Writer, family proxier.Family, dataplane string, plan prox
 		fmt.Fprintf(out, "# %s %s: nothing to do\n", family, dataplane)
 		return
 	}
-	fmt.Fprintf(out, "# %s %s: %s\n%s", family, dataplane, counts(plan.Summary()), plan)
+	fmt.Fprintf(out, "# %s %s: %s\n%s", family, dataplane, counts(dataplane, plan.Summary()), plan)
 }
 
-// counts says what a plan does.
-func counts(s proxier.Summary) string {
-	if s.Flows == 0 {
-		return fmt.Sprintf("write %d chains with %d rules, delete %d chains", s.Chains, s.Rules, s.Deleted)
-	}
-	if s.More {
+// counts says what a plan does, in the words of its dataplane.
+func counts(dataplane string, s proxier.Summary) string {
+	switch {
+	case s.Flows > 0 && s.More:
 		return fmt.Sprintf("delete %d tracked connections, and more in the next pass", s.Flows)
+	case s.Flows > 0:
+		return fmt.Sprintf("delete %d tracked connections", s.Flows)
 	}
-	return fmt.Sprintf("delete %d tracked connections", s.Flows)
+	switch dataplane {
+	case "sysctl":
+		return "set parameters"
+	case "ipset":
+		return fmt.Sprintf("create %d sets, write %d entries, delete %d sets", s.Chains, s.Rules, s.Deleted)
+	case "ipvs":
+		return fmt.Sprintf("write %d virtual servers and %d real servers, delete %d", s.Chains, s.Rules, s.Deleted)
+	case "addresses":
+		return fmt.Sprintf("add %d addresses, delete %d", s.Rules, s.Deleted)
+	case "ipset leftovers", "ipvs leftovers":
+		return "delete what is left"
+	}
+	return fmt.Sprintf("write %d chains with %d rules, delete %d chains", s.Chains, s.Rules, s.Deleted)
 }

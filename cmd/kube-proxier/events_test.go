@@ -50,6 +50,51 @@ func TestARefusalIsAnEventOnce(t *testing.T) {
 	}
 }
 
+// A foundPlan has found problems.
+type foundPlan struct {
+	otherTurn
+
+	problems []proxier.Problem
+}
+
+func (p foundPlan) Problems() []proxier.Problem { return p.problems }
+
+func TestAProblemOfTheNodeIsToldOnce(t *testing.T) {
+	recorder := events.NewFakeRecorder(10)
+	e := eventReporter{recorder: recorder, node: "node1"}
+	state := proxier.Build(nil, clustergen.Uniform(2, 1).Snapshot(), clustergen.Options(proxier.IPv4))
+	name := state.Services[1].Targets[0].Name
+	found := proxier.Problem{
+		Kind: "Service", Namespace: name.Namespace, Name: name.Name, Field: "spec.externalIPs", Value: "192.0.2.1", Reason: "is the node's",
+	}
+	unknown := found
+	unknown.Name = "nobody"
+	synced := func(problems ...proxier.Problem) (events []string) {
+		report := proxier.Report{Family: proxier.IPv4, Dataplane: "addresses", State: state, Plan: foundPlan{problems: problems}}
+		e.Synced(report)
+		for len(recorder.Events) > 0 {
+			events = append(events, <-recorder.Events)
+		}
+		return events
+	}
+	got := synced(found, unknown)
+	if len(got) != 1 {
+		t.Fatalf("got events %q, want one", got)
+	}
+	for _, part := range []string{"Warning", "NodeDiffers", name.Name, "192.0.2.1", "node1", "is the node's"} {
+		if !strings.Contains(got[0], part) {
+			t.Errorf("event %q does not hold %q", got[0], part)
+		}
+	}
+	if got := synced(found); len(got) > 0 {
+		t.Errorf("the same problem is told again: %q", got)
+	}
+	synced()
+	if got := synced(found); len(got) != 1 {
+		t.Errorf("a problem that came back is told so: %q", got)
+	}
+}
+
 // actions is a recorder that keeps the actions of events.
 type actions map[string]bool
 
