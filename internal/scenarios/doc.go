@@ -18,6 +18,8 @@
 //	state.v4/.v6   golden: the State, absent where nothing is served or refused.
 //	iptables.v4/.v6  golden: the chains that differ from those of a State
 //	               without Services; absent where there are none.
+//	ipvs.v4/.v6    golden: the same of IPVS mode, with sets, virtual servers and
+//	               addresses.
 //
 // go test ./internal/scenarios -update rewrites the golden sections, and never
 // the packets: if these fail, either the program is wrong or the person.

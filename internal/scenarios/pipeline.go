@@ -56,6 +56,7 @@ func (s *Scenario) Golden() map[string]string {
 		suffix := "." + strings.ToLower(strings.TrimPrefix(string(family), "IP"))
 		put("state"+suffix, stateText(s.State(family)))
 		put("iptables"+suffix, s.iptablesText(family))
+		put("ipvs"+suffix, s.ipvsText(family))
 	}
 	return golden
 }
@@ -76,9 +77,14 @@ func stateText(state *proxier.State) string {
 func (s *Scenario) iptablesText(family proxier.Family) string {
 	options := s.IPTablesOptions(iptables.AllFeatures())
 	idle := iptables.Compile(nil, s.idle(family), options).Ruleset
+	return without(s.IPTables(family, options.Features), idle).String()
+}
+
+// without is the chains that are not the same in other rules.
+func without(rules, others iptables.Ruleset) iptables.Ruleset {
 	var different iptables.Ruleset
-	for _, table := range s.IPTables(family, options.Features).Tables {
-		base := idle.Table(table.Name)
+	for _, table := range rules.Tables {
+		base := others.Table(table.Name)
 		var chains []*iptables.Chain
 		for _, c := range table.Chains {
 			if b := base.Chain(c.Name); b == nil || !b.Equal(c) {
@@ -89,5 +95,5 @@ func (s *Scenario) iptablesText(family proxier.Family) string {
 			different.Tables = append(different.Tables, iptables.Table{Name: table.Name, Chains: chains})
 		}
 	}
-	return different.String()
+	return different
 }

@@ -46,7 +46,7 @@ func handWritten() []string { return []string{sectionConfig, sectionObjects, sec
 const sectionProblems = "problems"
 
 func goldens() []string {
-	return []string{sectionProblems, "state.v4", "state.v6", "iptables.v4", "iptables.v6"}
+	return []string{sectionProblems, "state.v4", "state.v6", "iptables.v4", "iptables.v6", "ipvs.v4", "ipvs.v6"}
 }
 
 // LoadAll reads all scenarios of a folder, in the order of their names. An

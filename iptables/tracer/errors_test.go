@@ -8,7 +8,7 @@ import (
 // TestStrict: what is not known is an error that names the rule.
 func TestStrict(t *testing.T) {
 	tests := []struct{ line, want string }{
-		{"filter FORWARD -m set --match-set x src -j DROP", "unknown match -m set"},
+		{"filter FORWARD -m set --match-set x src -j DROP", "the host has no set x"},
 		{"filter FORWARD -m limit --limit 5/min", "unknown match -m limit"},
 		{"filter FORWARD -f -j DROP", "unknown option -f"},
 		{"filter FORWARD --dport 80 -j DROP", "unknown option --dport"},

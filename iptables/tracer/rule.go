@@ -55,7 +55,7 @@ func (p *ruleParser) parse(text string) (rule, error) {
 	if err != nil {
 		return rule{}, err
 	}
-	*p = ruleParser{words: words, seen: p.seen[:0], family: p.family, rule: rule{text: text}}
+	*p = ruleParser{sets: p.sets, words: words, seen: p.seen[:0], family: p.family, rule: rule{text: text}}
 	for p.next < len(p.words) {
 		if err := p.part(); err != nil {
 			return rule{}, err
