@@ -45,7 +45,7 @@ func (l *virtualLeftovers) Plan(ctx context.Context, _ *proxier.State) (proxier.
 	}
 	if l.parts == nil {
 		var err error
-		if l.parts, err = l.newParts(); err != nil {
+		if l.parts, err = l.newParts(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -66,10 +66,17 @@ func (l *virtualLeftovers) Plan(ctx context.Context, _ *proxier.State) (proxier.
 }
 
 // newParts are the dataplanes of what may be there. Modules that are not in use
-// are not loaded by asking.
-func (l *virtualLeftovers) newParts() ([]proxier.Dataplane, error) {
+// are not loaded by asking. Where the device is not there, no IPVS mode was, and
+// a virtual server at a node port is somebody else's; and the device is the last
+// but the sets to go.
+func (l *virtualLeftovers) newParts(ctx context.Context) ([]proxier.Dataplane, error) {
 	var parts []proxier.Dataplane
-	if exists("/proc/thread-self/net/ip_vs") {
+	now, err := l.host.addresses.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wasHere := now.Type != "" || l.host.config.IPVS.RemoveForeign
+	if wasHere && exists("/proc/thread-self/net/ip_vs") {
 		kernel, err := ipvs.Open(l.family)
 		if err != nil {
 			return nil, err
