@@ -70,14 +70,19 @@ func (r *Reconciler) forget() {
 // Apply and report. A dataplane that fails ends the pass, for the next may rely
 // on it; the error names it.
 func (r *Reconciler) Sync(ctx context.Context) error {
-	before := r.state
-	r.state = Build(before, r.Store.Snapshot(), r.Options)
+	before, start := r.state, time.Now()
+	snapshot := r.Store.Snapshot()
+	r.state = Build(before, snapshot, r.Options)
+	building := time.Since(start)
 	if before == nil {
 		r.looking = true // nothing is remembered yet
 	}
 	unchanged := before != nil && sameServices(before, r.state)
-	for _, d := range r.Dataplanes {
+	for i, d := range r.Dataplanes {
 		report := r.syncOne(ctx, d, r.state)
+		report.Changes, report.Compared = snapshot.Changes, r.looking
+		report.Last = report.Err != nil || i == len(r.Dataplanes)-1
+		report.Building, building = building, 0
 		r.planning += report.Planning
 		if report.Plan != nil && r.DryRun == nil {
 			report.Drift = unchanged && r.looking && !report.Plan.Empty()

@@ -27,6 +27,7 @@ type Store struct {
 	sorted   []*ServiceObjects
 	unsorted map[types.NamespacedName]bool // changed since sorted was made
 	watchers []chan struct{}
+	changes  Changes
 }
 
 // NewStore returns an empty store, which has not synced yet.
@@ -70,6 +71,13 @@ func (s *Store) Synced() bool {
 	return s.synced
 }
 
+// Changes are those since the store was made.
+func (s *Store) Changes() Changes {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes
+}
+
 // notify wakes the watchers; s.mu is held.
 func (s *Store) notify() {
 	if !s.synced {
@@ -91,7 +99,7 @@ func (s *Store) Snapshot() *Snapshot {
 		s.sorted = s.mergeChanged()
 		clear(s.unsorted)
 	}
-	snapshot := &Snapshot{Services: s.sorted, Node: s.node}
+	snapshot := &Snapshot{Services: s.sorted, Node: s.node, Changes: s.changes}
 	for _, name := range slices.Sorted(maps.Keys(s.cidrs)) {
 		snapshot.ServiceCIDRs = append(snapshot.ServiceCIDRs, s.cidrs[name]...)
 	}
@@ -123,7 +131,7 @@ func (s *Store) mergeChanged() []*ServiceObjects {
 func (s *Store) SetService(service *corev1.Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(nameOf(service), func(o *ServiceObjects) bool {
+	s.update(nameOf(service), &s.changes.Services, func(o *ServiceObjects) bool {
 		same := o.Service != nil && sameService(o.Service, service)
 		o.Service = service
 		return !same
@@ -134,7 +142,7 @@ func (s *Store) SetService(service *corev1.Service) {
 func (s *Store) DeleteService(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(name, func(o *ServiceObjects) bool {
+	s.update(name, &s.changes.Services, func(o *ServiceObjects) bool {
 		had := o.Service != nil
 		o.Service = nil
 		return had
@@ -155,7 +163,7 @@ func (s *Store) SetEndpointSlice(slice *discoveryv1.EndpointSlice) {
 		return
 	}
 	s.sliceOf[name] = service
-	s.update(service, func(o *ServiceObjects) bool {
+	s.update(service, &s.changes.Endpoints, func(o *ServiceObjects) bool {
 		i, found := slices.BinarySearchFunc(o.Slices, slice.Name, compareSlice)
 		if found {
 			same := sameSlice(o.Slices[i], slice)
@@ -181,7 +189,7 @@ func (s *Store) deleteSlice(name types.NamespacedName) {
 		return
 	}
 	delete(s.sliceOf, name)
-	s.update(service, func(o *ServiceObjects) bool {
+	s.update(service, &s.changes.Endpoints, func(o *ServiceObjects) bool {
 		i, found := slices.BinarySearchFunc(o.Slices, name.Name, compareSlice)
 		if found {
 			o.Slices = slices.Delete(slices.Clone(o.Slices), i, i+1)
@@ -191,8 +199,8 @@ func (s *Store) deleteSlice(name types.NamespacedName) {
 }
 
 // update replaces the objects of one Service by a changed copy, if change says
-// that they differ in something that is served; s.mu is held.
-func (s *Store) update(name types.NamespacedName, change func(*ServiceObjects) bool) {
+// that they differ in something that is served, and counts that; s.mu is held.
+func (s *Store) update(name types.NamespacedName, count *int, change func(*ServiceObjects) bool) {
 	next := ServiceObjects{Name: name}
 	if have := s.services[name]; have != nil {
 		next = *have
@@ -206,6 +214,7 @@ func (s *Store) update(name types.NamespacedName, change func(*ServiceObjects) b
 		s.services[name] = &next
 	}
 	s.unsorted[name] = true
+	*count++
 	s.notify()
 }
 
