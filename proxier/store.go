@@ -23,6 +23,7 @@ type Store struct {
 	sliceOf  map[types.NamespacedName]types.NamespacedName // slice -> its Service
 	cidrs    map[string][]netip.Prefix                     // ServiceCIDR name -> ranges
 	node     *corev1.Node
+	nodeGone bool // node was deleted since
 	synced   bool
 	sorted   []*ServiceObjects
 	unsorted map[types.NamespacedName]bool // changed since sorted was made
@@ -218,16 +219,23 @@ func (s *Store) update(name types.NamespacedName, count *int, change func(*Servi
 	s.notify()
 }
 
-// SetNode sets this node's object. Deleting a Node object leaves the last one
-// in force: the node still has its addresses.
+// SetNode sets this node's object.
 func (s *Store) SetNode(node *corev1.Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.node != nil && sameNode(s.node, node) {
-		return
+	same := s.node != nil && sameNode(s.node, node)
+	s.node, s.nodeGone = node, false
+	if !same {
+		s.notify()
 	}
-	s.node = node
-	s.notify()
+}
+
+// DeleteNode says that this node's object is gone. The last one stays in force,
+// for the node still has its addresses; only Eligibility tells.
+func (s *Store) DeleteNode() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodeGone = true
 }
 
 // SetServiceCIDR adds or replaces a ServiceCIDR.
