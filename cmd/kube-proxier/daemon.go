@@ -96,6 +96,10 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	}
 	store := proxier.NewStore()
 	reportLeftovers(ctx, tools)
+	var healthy *healthService
+	if !d.dryRun {
+		healthy = newHealthService(logger, c, store, recorder, objects.client == nil)
+	}
 	group, running := errgroup.WithContext(ctx)
 	var printing sync.Mutex
 	for _, tool := range tools {
@@ -114,9 +118,11 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 				printPlan(out, tool.Family, dataplane, plan)
 			}
 		}
+		healthy.watch(r)
 		group.Go(func() error { return r.Run(running) })
 	}
 	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(tools), "dryRun", d.dryRun)
+	group.Go(func() error { return healthy.run(running) })
 	group.Go(func() error { return objects.fill(running, store) })
 	group.Go(func() error { objects.announceWait(running, store); return nil })
 	err = group.Wait()

@@ -18,9 +18,7 @@ func withoutEffect() map[string]string {
 		logRouting = "has no effect: logs go to standard error, unbuffered"
 	)
 	return map[string]string{
-		"healthzBindAddress":          notServed,
 		"metricsBindAddress":          notServed,
-		"bindAddressHardFail":         "has no effect yet: no address is bound",
 		"enableProfiling":             notServed,
 		"showHiddenMetricsForVersion": "has no effect: no metrics are hidden",
 		"configSyncPeriod":            "has no effect: every change is acted upon, there is no second copy to go through again",
