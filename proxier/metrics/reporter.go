@@ -55,6 +55,9 @@ func (r *reporter) Synced(report proxier.Report) {
 		return
 	}
 	r.took += report.Building + report.Duration
+	if report.Building > 0 {
+		r.building.WithLabelValues(r.family).Observe(report.Building.Seconds())
+	}
 	r.restored(report)
 	if report.Last {
 		r.passed(report)

@@ -87,9 +87,13 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 	return nil
 }
 
-// HealthzAnswered and LivezAnswered count answers of the health server, by
-// their HTTP status code.
-func (m *Metrics) HealthzAnswered(code int) { m.healthz.WithLabelValues(strconv.Itoa(code)).Inc() }
-
-// LivezAnswered is HealthzAnswered for /livez.
-func (m *Metrics) LivezAnswered(code int) { m.livez.WithLabelValues(strconv.Itoa(code)).Inc() }
+// Answered counts an answer of the health server, by its path and HTTP status
+// code. Other paths than /healthz and /livez are not counted.
+func (m *Metrics) Answered(path string, code int) {
+	switch path {
+	case "/healthz":
+		m.healthz.WithLabelValues(strconv.Itoa(code)).Inc()
+	case "/livez":
+		m.livez.WithLabelValues(strconv.Itoa(code)).Inc()
+	}
+}
