@@ -162,5 +162,7 @@ func (c *Checks) page() []checkPageItem {
 		item.Service, item.Port, item.Error = name.String(), f.port, f.text
 		items[name] = item
 	}
-	return slices.SortedFunc(maps.Values(items), func(a, b checkPageItem) int { return cmp.Compare(a.Service, b.Service) })
+	sorted := slices.AppendSeq([]checkPageItem{}, maps.Values(items))
+	slices.SortFunc(sorted, func(a, b checkPageItem) int { return cmp.Compare(a.Service, b.Service) })
+	return sorted
 }

@@ -41,7 +41,7 @@ func (h *Health) Due(family proxier.Family) {
 		h.families[family] = w
 	}
 	if w.waits.IsZero() {
-		w.waits = time.Now()
+		w.waits = now()
 	}
 }
 
@@ -49,7 +49,7 @@ func (h *Health) Due(family proxier.Family) {
 func (h *Health) Done(family proxier.Family) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.families[family] = &work{updated: time.Now()}
+	h.families[family] = &work{updated: now()}
 }
 
 // Healthy reports whether no family's work has waited for too long.
@@ -73,7 +73,7 @@ type familyReading struct {
 func (h *Health) read() reading {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	r := reading{at: time.Now(), healthy: true, families: make(map[proxier.Family]familyReading, len(h.families))}
+	r := reading{at: now(), healthy: true, families: make(map[proxier.Family]familyReading, len(h.families))}
 	for family, w := range h.families {
 		healthy := w.waits.IsZero() || r.at.Sub(w.waits) < h.timeout
 		r.families[family] = familyReading{*w, healthy}
@@ -84,3 +84,6 @@ func (h *Health) read() reading {
 	}
 	return r
 }
+
+// now is in UTC, so that nodes in different time zones answer alike.
+func now() time.Time { return time.Now().UTC() }

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -38,6 +39,8 @@ type Server struct {
 	Failed func(error)
 	// Answered, if set, is told of each response of /healthz and /livez.
 	Answered func(path string, code int)
+
+	retry time.Duration // Retry, but for tests
 }
 
 // Run serves until ctx ends, and returns nil then. Before that it returns only
@@ -63,7 +66,7 @@ func (s *Server) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(Retry):
+		case <-time.After(cmp.Or(s.retry, Retry)):
 		}
 	}
 }

@@ -56,7 +56,7 @@ func (s *Status) Synced(r proxier.Report) {
 	if !r.Following { // whose State may be an earlier one
 		f.services, f.problems = len(r.State.Services), r.State.Problems
 	}
-	f.dataplane(r.Dataplane).keep(r, time.Now())
+	f.dataplane(r.Dataplane).keep(r, now())
 }
 
 func (f *familyStatus) dataplane(name string) *dataplaneStatus {
@@ -75,18 +75,18 @@ type problemFinder interface {
 	Problems() []proxier.Problem
 }
 
-func (d *dataplaneStatus) keep(r proxier.Report, now time.Time) {
-	d.lastPass = now
+func (d *dataplaneStatus) keep(r proxier.Report, at time.Time) {
+	d.lastPass = at
 	if r.Err != nil {
-		d.err, d.errorAt = r.Err, now
+		d.err, d.errorAt = r.Err, at
 		return
 	}
-	d.lastGood, d.refused, d.problems = now, r.Refused, nil
+	d.lastGood, d.refused, d.problems = at, r.Refused, nil
 	if finder, ok := r.Plan.(problemFinder); ok {
 		d.problems = finder.Problems()
 	}
 	if !r.Plan.Empty() {
-		d.wroteAt, d.took, d.wrote, d.repaired = now, r.Duration, r.Plan.Summary(), r.Drift
+		d.wroteAt, d.took, d.wrote, d.repaired = at, r.Duration, r.Plan.Summary(), r.Drift
 	}
 }
 
