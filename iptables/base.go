@@ -178,9 +178,11 @@ func (w *writer) forward() []string {
 
 // firewall keeps the network away from what listens on loopback addresses.
 // Node ports on 127.0.0.1 need the sysctl route_localnet, which alone would let
-// neighbours reach them (CVE-2020-8558).
+// neighbours reach them (CVE-2020-8558). The rule is there in any case: the
+// sysctl stays set when node ports leave 127.0.0.1, or with another mode. IPv6
+// has no such sysctl.
 func (w *writer) firewall() []string {
-	if !w.state.NodePortAddresses.Loopback || w.virtual() {
+	if w.state.Family != proxier.IPv4 {
 		return nil
 	}
 	loopback := w.state.Family.Loopback()

@@ -30,8 +30,8 @@ type Dataplane struct {
 	// is not lost.
 	forgets int
 
-	compiled *Compiled      // of the last Plan, to share with the next
-	accepted *proxier.State // the last one applied without fault
+	compiled *Compiled // of the last Plan, to share with the next
+	accepted *Compiled // the last one applied without fault
 	refused  map[*proxier.Target]error
 }
 
@@ -169,7 +169,7 @@ func (d *Dataplane) apply(ctx context.Context, want *Compiled, patch *Patch) err
 		referenced = have.Referenced
 	}
 	d.remember(Observation{want.Ruleset, referenced}, forgets)
-	d.accepted = want.state
+	d.accepted = want
 	return nil
 }
 

@@ -214,6 +214,46 @@ func TestARefusedServiceIsSetAside(t *testing.T) {
 	}
 }
 
+// The tool counts lines wrong, and in the middle of the search the kernel is
+// out of memory: nobody innocent stays refused.
+func TestNobodyInnocentStaysRefused(t *testing.T) {
+	state := build(t, clustergen.Uniform(40, 1))
+	refusedNames := func(kernel *iptablestest.Kernel) []string {
+		d := iptables.NewDataplane(kernel, config)
+		var names []string
+		for range 100 {
+			refused, err := plan(t, d, state).Apply(context.Background())
+			if err != nil {
+				continue // tried again, as after any failed pass
+			}
+			for _, r := range refused {
+				names = append(names, r.Target.Name.Name)
+			}
+			return names
+		}
+		t.Fatal("never served")
+		return nil
+	}
+	for _, offset := range []int{-3, -1, 0, 2, 7} {
+		for failing := range 12 {
+			kernel := iptablestest.New()
+			kernel.LineOffset = offset
+			kernel.HideLine = failing%2 == 1
+			kernel.Refuse = func(_, rule string) bool { return strings.Contains(rule, "service-13:") }
+			calls := 0
+			kernel.FailWrite = func(int) error {
+				if calls++; calls == failing {
+					return errors.New("no memory")
+				}
+				return nil
+			}
+			if diff := cmp.Diff([]string{"service-13"}, refusedNames(kernel)); diff != "" {
+				t.Errorf("lines off by %d, call %d fails: refused (-want +got):\n%s", offset, failing, diff)
+			}
+		}
+	}
+}
+
 func TestARefusalOfTheBaseIsAnError(t *testing.T) {
 	kernel := iptablestest.New()
 	kernel.Refuse = func(chain, _ string) bool { return chain == "KUBE-POSTROUTING" }

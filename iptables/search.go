@@ -17,49 +17,79 @@ type search struct {
 	state     *proxier.State
 	cause     error
 	hint      *RestoreError
+	// proven are those that fail alone, or that were all that had to go.
+	proven map[*proxier.Target]bool
 }
 
-// maxHints bounds how often the tool's word is taken, in case it misleads.
+// maxHints bounds how often the tool's word is taken.
 const maxHints = 64
 
+// run leaves the culprits in the dataplane's refused. If it cannot come to an
+// end, only those that are proven stay there.
 func (s *search) run(ctx context.Context) error {
-	d := s.dataplane
-	want := d.compiled
-	for range maxHints {
+	s.proven = map[*proxier.Target]bool{}
+	suspects := s.suspects()
+	err := s.find(ctx, suspects)
+	if err != nil {
+		for _, t := range suspects {
+			if !s.proven[t] {
+				delete(s.dataplane.refused, t)
+			}
+		}
+	}
+	return err
+}
+
+func (s *search) find(ctx context.Context, suspects []*proxier.Target) error {
+	named, served, err := s.believe(ctx)
+	switch {
+	case err != nil:
+		return err
+	case served:
+		// The last one had to go. The tool may have been wrong about the others:
+		// it does not always count lines right.
+		last := len(named) - 1
+		s.proven[named[last]] = true
+		return s.acquit(ctx, named[:last])
+	}
+	for _, t := range suspects {
+		s.dataplane.refused[t] = s.cause
+	}
+	if _, err := s.try(ctx); err != nil {
+		return fmt.Errorf("the rules are refused even without the Services that changed: %w", s.cause)
+	}
+	return s.acquit(ctx, suspects)
+}
+
+// believe leaves out whom the tool names, one after the other; served means
+// that the rest was accepted then.
+func (s *search) believe(ctx context.Context) (named []*proxier.Target, served bool, err error) {
+	want := s.dataplane.compiled
+	for len(named) < maxHints {
 		culprit := s.named(want)
 		if culprit == nil {
 			break
 		}
-		d.refused[culprit] = s.cause
-		var err error
+		s.dataplane.refused[culprit] = s.cause
+		named = append(named, culprit)
 		if want, err = s.try(ctx); err == nil {
-			return nil
+			return named, true, nil
 		}
 		var ok bool
 		if s.hint, ok = refused(err); !ok {
-			return err
+			return named, false, err
 		}
 		s.cause = err
 	}
-	suspects := s.suspects()
-	for _, t := range suspects {
-		d.refused[t] = s.cause
-	}
-	if _, err := s.try(ctx); err != nil {
-		for _, t := range suspects { // it is none of them
-			delete(d.refused, t)
-		}
-		return fmt.Errorf("the rules are refused even without the Services that changed: %w", s.cause)
-	}
-	return s.acquit(ctx, suspects)
+	return named, false, nil
 }
 
 // suspects are the ports that the kernel has not accepted as they are now.
 func (s *search) suspects() []*proxier.Target {
 	accepted := map[*proxier.Target]bool{}
 	if s.dataplane.accepted != nil {
-		for t := range s.dataplane.accepted.Targets {
-			accepted[t] = s.dataplane.refused[t] == nil
+		for t := range s.dataplane.accepted.state.Targets {
+			accepted[t] = !s.dataplane.accepted.options.Refused[t]
 		}
 	}
 	var suspects []*proxier.Target
@@ -104,6 +134,7 @@ func (s *search) acquit(ctx context.Context, suspects []*proxier.Target) error {
 		d.refused[t] = err
 	}
 	if len(suspects) == 1 {
+		s.proven[suspects[0]] = true
 		_, err := s.try(ctx) // back to what was accepted
 		return err
 	}

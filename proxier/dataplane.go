@@ -66,6 +66,22 @@ type Summary struct {
 	More bool
 }
 
+// A RuleCounter is a Plan that knows how many rules there are.
+type RuleCounter interface {
+	// RuleCounts are one for each table, in a fixed order. They are right after
+	// Apply has succeeded.
+	RuleCounts() []RuleCount
+}
+
+// A RuleCount is the size of one table.
+type RuleCount struct {
+	// Table is its name, such as "nat".
+	Table string
+	// Total is the number of rules that are ours, Written of those that the plan
+	// has sent.
+	Total, Written int
+}
+
 // A Refusal is a Service port that the kernel does not take.
 type Refusal struct {
 	Target *Target
@@ -85,6 +101,17 @@ type Report struct {
 	Duration time.Duration
 	// Planning is the part of Duration that Plan took.
 	Planning time.Duration
+	// Building is how long the State took, which is no part of Duration; only
+	// the report of the pass's first dataplane has it.
+	Building time.Duration
+	// Compared means that the kernel itself was to be read, rather than what was
+	// remembered of it.
+	Compared bool
+	// Last means that the pass ends here: with its last dataplane, or with one
+	// that failed. Followers have no part in it.
+	Last bool
+	// Changes are those of the Store that the State holds.
+	Changes Changes
 	// DryRun means that the plan was not applied.
 	DryRun bool
 	// Following is true for one of the Followers; its State may be an earlier

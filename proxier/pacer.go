@@ -46,6 +46,8 @@ type cycle struct {
 	pass func(context.Context) (outcome, error)
 	// forget makes the next pass compare with the kernel.
 	forget func()
+	// due, if set, is told that a pass is to be made.
+	due func()
 }
 
 // An outcome is what a pass that did not fail says about the next.
@@ -74,6 +76,9 @@ func (c *cycle) run(ctx context.Context) error {
 		case <-retry.C:
 		case <-resync.C:
 			c.forget()
+		}
+		if c.due != nil {
+			c.due()
 		}
 		if err := wait(ctx, due); err != nil {
 			return err

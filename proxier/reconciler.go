@@ -21,6 +21,9 @@ type Reconciler struct {
 	// Reporter is told of one pass at a time, from any goroutine.
 	Reporter Reporter
 	Pacer    Pacer
+	// Progress, if set, is told of passes as a whole; those of followers do not
+	// count.
+	Progress Progress
 	// DryRun, if set, is given each plan instead of having it applied; that of a
 	// follower on a goroutine of its own.
 	DryRun func(dataplane string, plan Plan)
@@ -46,12 +49,19 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer following.Wait()
 	r.follow(ctx, &following)
 	c := cycle{pacer: r.Pacer, wake: r.Store.Watch(), later: r.wakeUps(ctx), pass: r.pass, forget: r.forget}
+	if r.Progress != nil {
+		c.due = func() { r.Progress.Due(r.Options.Family) }
+	}
 	return c.run(ctx)
 }
 
 func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
 	r.planning = 0
-	if err := r.Sync(ctx); err != nil {
+	err := r.Sync(ctx)
+	if r.Progress != nil && ctx.Err() == nil {
+		r.Progress.Done(r.state, err)
+	}
+	if err != nil {
 		return outcome{}, err
 	}
 	done := outcome{compared: r.looking, comparing: r.planning}
@@ -95,14 +105,19 @@ func (r *Reconciler) forget() {
 // Apply and report. A dataplane that fails ends the pass, for the next may rely
 // on it; the error names it.
 func (r *Reconciler) Sync(ctx context.Context) error {
-	before := r.state
-	r.state = Build(before, r.Store.Snapshot(), r.Options)
+	before, start := r.state, time.Now()
+	snapshot := r.Store.Snapshot()
+	r.state = Build(before, snapshot, r.Options)
+	building := time.Since(start)
 	if before == nil {
 		r.looking = true // nothing is remembered yet
 	}
 	unchanged := before != nil && sameServices(before, r.state)
-	for _, d := range r.Dataplanes {
+	for i, d := range r.Dataplanes {
 		report := r.syncOne(ctx, d, r.state)
+		report.Changes, report.Compared = snapshot.Changes, r.looking
+		report.Last = report.Err != nil || i == len(r.Dataplanes)-1
+		report.Building, building = building, 0
 		r.planning += report.Planning
 		if report.Plan != nil && r.DryRun == nil {
 			report.Drift = unchanged && r.looking && drift(report.Plan)

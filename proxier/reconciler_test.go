@@ -281,3 +281,40 @@ func TestAPlanMayKnowThatItIsNoDrift(t *testing.T) {
 		}
 	})
 }
+
+func TestTheReportOfTheLastDataplaneEndsThePass(t *testing.T) {
+	var reports []proxier.Report
+	keep := reporterFunc(func(r proxier.Report) { reports = append(reports, r) })
+	store := clustergen.Uniform(3, 1)
+	r := proxier.Reconciler{
+		Store: store, Options: clustergen.Options(proxier.IPv4), Reporter: keep,
+		Dataplanes: []proxier.Dataplane{&recorder{empty: true}, &recorder{empty: true}},
+	}
+	if err := r.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(reports) != 2 || reports[0].Last || !reports[1].Last {
+		t.Fatalf("of two dataplanes only the second ends the pass: %+v", reports)
+	}
+	if reports[0].Building <= 0 || reports[1].Building != 0 {
+		t.Errorf("building took %v and %v, want it told once", reports[0].Building, reports[1].Building)
+	}
+	if want := (proxier.Changes{Services: 3, Endpoints: 6}); reports[1].Changes != want {
+		t.Errorf("the pass holds %+v, want %+v", reports[1].Changes, want)
+	}
+	if !reports[1].Compared {
+		t.Error("a first pass reads the kernel")
+	}
+	failing := &recorder{fail: errors.New("broken")}
+	r.Dataplanes = []proxier.Dataplane{failing, &recorder{empty: true}}
+	if err := r.Sync(t.Context()); err == nil {
+		t.Fatal("a pass that fails must say so")
+	}
+	if len(reports) != 3 || !reports[2].Last {
+		t.Errorf("a dataplane that fails ends the pass: %+v", reports[2:])
+	}
+}
+
+type reporterFunc func(proxier.Report)
+
+func (f reporterFunc) Synced(r proxier.Report) { f(r) }

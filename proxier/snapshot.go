@@ -18,6 +18,17 @@ type Snapshot struct {
 	// ServiceCIDRs are the ranges ClusterIPs come from, of both families; empty
 	// when unknown.
 	ServiceCIDRs []netip.Prefix
+	// Changes are those of the store that the snapshot holds.
+	Changes Changes
+}
+
+// Changes counts the changes of objects that make a difference to what is
+// served: those a source found at the start, and all that came later.
+type Changes struct {
+	// Services were set or deleted.
+	Services int
+	// Endpoints are EndpointSlices that were set or deleted.
+	Endpoints int
 }
 
 // ServiceObjects are the API objects of one Service.

@@ -23,10 +23,12 @@ type Store struct {
 	sliceOf  map[types.NamespacedName]types.NamespacedName // slice -> its Service
 	cidrs    map[string][]netip.Prefix                     // ServiceCIDR name -> ranges
 	node     *corev1.Node
+	nodeGone bool // node was deleted since
 	synced   bool
 	sorted   []*ServiceObjects
 	unsorted map[types.NamespacedName]bool // changed since sorted was made
 	watchers []chan struct{}
+	changes  Changes
 }
 
 // NewStore returns an empty store, which has not synced yet.
@@ -70,6 +72,13 @@ func (s *Store) Synced() bool {
 	return s.synced
 }
 
+// Changes are those since the store was made.
+func (s *Store) Changes() Changes {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changes
+}
+
 // notify wakes the watchers; s.mu is held.
 func (s *Store) notify() {
 	if !s.synced {
@@ -91,7 +100,7 @@ func (s *Store) Snapshot() *Snapshot {
 		s.sorted = s.mergeChanged()
 		clear(s.unsorted)
 	}
-	snapshot := &Snapshot{Services: s.sorted, Node: s.node}
+	snapshot := &Snapshot{Services: s.sorted, Node: s.node, Changes: s.changes}
 	for _, name := range slices.Sorted(maps.Keys(s.cidrs)) {
 		snapshot.ServiceCIDRs = append(snapshot.ServiceCIDRs, s.cidrs[name]...)
 	}
@@ -123,7 +132,7 @@ func (s *Store) mergeChanged() []*ServiceObjects {
 func (s *Store) SetService(service *corev1.Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(nameOf(service), func(o *ServiceObjects) bool {
+	s.update(nameOf(service), &s.changes.Services, func(o *ServiceObjects) bool {
 		same := o.Service != nil && sameService(o.Service, service)
 		o.Service = service
 		return !same
@@ -134,7 +143,7 @@ func (s *Store) SetService(service *corev1.Service) {
 func (s *Store) DeleteService(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(name, func(o *ServiceObjects) bool {
+	s.update(name, &s.changes.Services, func(o *ServiceObjects) bool {
 		had := o.Service != nil
 		o.Service = nil
 		return had
@@ -155,7 +164,7 @@ func (s *Store) SetEndpointSlice(slice *discoveryv1.EndpointSlice) {
 		return
 	}
 	s.sliceOf[name] = service
-	s.update(service, func(o *ServiceObjects) bool {
+	s.update(service, &s.changes.Endpoints, func(o *ServiceObjects) bool {
 		i, found := slices.BinarySearchFunc(o.Slices, slice.Name, compareSlice)
 		if found {
 			same := sameSlice(o.Slices[i], slice)
@@ -181,7 +190,7 @@ func (s *Store) deleteSlice(name types.NamespacedName) {
 		return
 	}
 	delete(s.sliceOf, name)
-	s.update(service, func(o *ServiceObjects) bool {
+	s.update(service, &s.changes.Endpoints, func(o *ServiceObjects) bool {
 		i, found := slices.BinarySearchFunc(o.Slices, name.Name, compareSlice)
 		if found {
 			o.Slices = slices.Delete(slices.Clone(o.Slices), i, i+1)
@@ -191,8 +200,8 @@ func (s *Store) deleteSlice(name types.NamespacedName) {
 }
 
 // update replaces the objects of one Service by a changed copy, if change says
-// that they differ in something that is served; s.mu is held.
-func (s *Store) update(name types.NamespacedName, change func(*ServiceObjects) bool) {
+// that they differ in something that is served, and counts that; s.mu is held.
+func (s *Store) update(name types.NamespacedName, count *int, change func(*ServiceObjects) bool) {
 	next := ServiceObjects{Name: name}
 	if have := s.services[name]; have != nil {
 		next = *have
@@ -206,19 +215,27 @@ func (s *Store) update(name types.NamespacedName, change func(*ServiceObjects) b
 		s.services[name] = &next
 	}
 	s.unsorted[name] = true
+	*count++
 	s.notify()
 }
 
-// SetNode sets this node's object. Deleting a Node object leaves the last one
-// in force: the node still has its addresses.
+// SetNode sets this node's object.
 func (s *Store) SetNode(node *corev1.Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.node != nil && sameNode(s.node, node) {
-		return
+	same := s.node != nil && sameNode(s.node, node)
+	s.node, s.nodeGone = node, false
+	if !same {
+		s.notify()
 	}
-	s.node = node
-	s.notify()
+}
+
+// DeleteNode says that this node's object is gone. The last one stays in force,
+// for the node still has its addresses; only Eligibility tells.
+func (s *Store) DeleteNode() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodeGone = true
 }
 
 // SetServiceCIDR adds or replaces a ServiceCIDR.

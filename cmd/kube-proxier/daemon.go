@@ -101,6 +101,12 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	}
 	store := proxier.NewStore()
 	reportLeftovers(ctx, tools)
+	var healthy *healthService
+	var measured *metricsService
+	if !d.dryRun {
+		healthy = newHealthService(logger, c, store, recorder, objects.client == nil)
+		measured = newMetricsService(logger, c, store, healthy)
+	}
 	group, running := errgroup.WithContext(ctx)
 	reporter := func() proxier.Reporter { return newReporter(logger, recorder, c.NodeName) }
 	reconcilers, err := d.newReconcilers(running, here, tools, store, reporter, out)
@@ -111,9 +117,13 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 		return err
 	}
 	for _, r := range reconcilers {
+		healthy.watch(r)
+		measured.watch(r)
 		group.Go(func() error { return r.Run(running) })
 	}
 	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(tools), "dryRun", d.dryRun)
+	group.Go(func() error { return healthy.run(running) })
+	group.Go(func() error { return measured.run(running) })
 	group.Go(func() error { return objects.fill(running, store) })
 	group.Go(func() error { objects.announceWait(running, store); return nil })
 	err = group.Wait()

@@ -22,22 +22,32 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// versionText is one line. A build that is no release names its commit.
+// versionText is one line.
 func versionText() string {
-	name, revision := version, ""
+	name, revision := buildVersion()
+	if revision != "" {
+		revision = " commit " + revision
+	}
+	return fmt.Sprintf("kube-proxier %s%s (%s %s/%s), flags and configuration of kube-proxy 1.36",
+		name, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// buildVersion says what was built. A build that is no release names its
+// commit, where that is known.
+func buildVersion() (name, revision string) {
+	name = version
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if name == "" {
 			name = info.Main.Version
 		}
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				revision = " commit " + s.Value
+				revision = s.Value
 			}
 		}
 	}
 	if name == "" || name == "(devel)" {
 		name = "development version"
 	}
-	return fmt.Sprintf("kube-proxier %s%s (%s %s/%s), flags and configuration of kube-proxy 1.36",
-		name, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return name, revision
 }

@@ -22,6 +22,9 @@ type Kernel struct {
 	Refuse func(chain, rule string) bool
 	// HideLine withholds the line of refused rules, as iptables-legacy does.
 	HideLine bool
+	// LineOffset is how far the line of a refused rule is off, as the tools'
+	// sometimes is.
+	LineOffset int
 	// FailWrite, if set, is asked before each Restore, counted from 1; what it
 	// returns is the call's error, before anything is written.
 	FailWrite func(n int) error
@@ -148,8 +151,11 @@ func (k *Kernel) restore(input string, refuse func(chain, rule string) bool) err
 		}
 		if err != nil {
 			e := &iptables.RestoreError{Line: n, Output: fmt.Sprintf("line %d: %v", n, err)}
-			if k.HideLine && errors.Is(err, errRefused) {
-				e.Line, e.Output = 0, "COMMIT failed"
+			if errors.Is(err, errRefused) {
+				e.Line = max(e.Line+k.LineOffset, 0)
+				if k.HideLine {
+					e.Line, e.Output = 0, "COMMIT failed"
+				}
 			}
 			return e
 		}

@@ -11,17 +11,12 @@ import (
 // one of them is told. A field that gets its effect leaves this table.
 func withoutEffect(mode string) map[string]string {
 	const (
-		notServed  = "is not served yet"
 		notSet     = "is not set yet: the node's value stays in force"
 		windows    = "is for Windows only"
 		logRouting = "has no effect: logs go to standard error, unbuffered"
 	)
 	otherMode := "is for another mode than " + mode
 	table := map[string]string{
-		"healthzBindAddress":          notServed,
-		"metricsBindAddress":          notServed,
-		"bindAddressHardFail":         "has no effect yet: no address is bound",
-		"enableProfiling":             notServed,
 		"showHiddenMetricsForVersion": "has no effect: no metrics are hidden",
 		"configSyncPeriod":            "has no effect: every change is acted upon, there is no second copy to go through again",
 		"conntrack.":                  notSet,

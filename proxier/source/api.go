@@ -104,7 +104,8 @@ func (a *API) endpointSlices(store *proxier.Store) *reflection[*discoveryv1.Endp
 }
 
 // node follows this node's object and closes seen when it is there. When it is
-// deleted, the node still has its addresses: the last object stays in force.
+// deleted, the node still has its addresses: the Store keeps the last object in
+// force.
 func (a *API) node(store *proxier.Store, seen chan struct{}) *reflection[*corev1.Node] {
 	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, a.NodeName).String()}
 	set := func(node *corev1.Node) {
@@ -113,7 +114,12 @@ func (a *API) node(store *proxier.Store, seen chan struct{}) *reflection[*corev1
 			done(seen)
 		}
 	}
-	return newReflection(listWatch(a.Client, a.Client.CoreV1().Nodes(), options), stripNode, set, func(types.NamespacedName) {})
+	gone := func(name types.NamespacedName) {
+		if name.Name == a.NodeName {
+			store.DeleteNode()
+		}
+	}
+	return newReflection(listWatch(a.Client, a.Client.CoreV1().Nodes(), options), stripNode, set, gone)
 }
 
 func (a *API) serviceCIDRs(store *proxier.Store) *reflection[*networkingv1.ServiceCIDR] {

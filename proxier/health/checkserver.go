@@ -1,0 +1,151 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// A checkServer answers on the health check node port of one Service, whatever
+// is asked for.
+type checkServer struct {
+	service types.NamespacedName
+	family  proxier.Family
+	port    uint16
+	healthy func() bool
+	// local is the number of the Service's endpoints on this node.
+	local atomic.Int64
+
+	listening []*checkListener
+}
+
+// A checkListener is a checkServer on one address.
+type checkListener struct {
+	address  netip.Addr
+	listener net.Listener
+	server   *http.Server
+	ended    chan struct{} // closed when it does not serve any more
+}
+
+// ServeHTTP answers any path and method.
+func (s *checkServer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	code, body := check(s.service, int(s.local.Load()), s.healthy())
+	writeCheck(w, code, body)
+}
+
+// listenOn listens on these addresses and no others. Those that cannot be
+// listened on are named in the error, and no address is added then.
+func (s *checkServer) listenOn(addresses []netip.Addr) error {
+	var keep []*checkListener
+	for _, l := range s.listening {
+		if l.serves() && slices.Contains(addresses, l.address) {
+			keep = append(keep, l)
+		} else {
+			l.close()
+		}
+	}
+	s.listening = keep
+	var added []*checkListener
+	var problems []error
+	for _, address := range addresses {
+		if slices.ContainsFunc(keep, func(l *checkListener) bool { return l.address == address }) {
+			continue
+		}
+		l, err := s.listen(address)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		added = append(added, l)
+	}
+	if err := errors.Join(problems...); err != nil {
+		for _, l := range added {
+			l.close()
+		}
+		return fmt.Errorf("health check node port %d: %w", s.port, err)
+	}
+	s.listening = append(s.listening, added...)
+	return nil
+}
+
+// close ends all listeners.
+func (s *checkServer) close() {
+	for _, l := range s.listening {
+		l.close()
+	}
+	s.listening = nil
+}
+
+func (s *checkServer) listen(address netip.Addr) (*checkListener, error) {
+	network := "tcp4"
+	if s.family == proxier.IPv6 {
+		network = "tcp6" // which leaves IPv4 to the other family's server
+	}
+	listener, err := new(net.ListenConfig).Listen(context.Background(), network, netip.AddrPortFrom(address, s.port).String())
+	if err != nil {
+		return nil, err
+	}
+	l := &checkListener{address: address, listener: listener, server: newHTTPServer(s), ended: make(chan struct{})}
+	go func() {
+		defer close(l.ended)
+		_ = l.server.Serve(listener) // the next Sync finds out and tries again
+	}()
+	return l, nil
+}
+
+func (l *checkListener) serves() bool {
+	select {
+	case <-l.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// close frees the address before it returns.
+func (l *checkListener) close() {
+	_ = l.listener.Close() // the server does so later, if it has not begun to serve
+	_ = l.server.Close()
+}
+
+// hostAddresses are all addresses of this host's interfaces; those of IPv6 that
+// are valid on one link only have its name as their zone.
+func hostAddresses() ([]netip.Addr, error) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	var all []netip.Addr
+	for _, i := range interfaces {
+		addresses, err := i.Addrs()
+		if err != nil {
+			return nil, fmt.Errorf("interface %s: %w", i.Name, err)
+		}
+		for _, a := range addresses {
+			n, ok := a.(*net.IPNet)
+			if !ok {
+				continue
+			}
+			ip, ok := netip.AddrFromSlice(n.IP)
+			if !ok {
+				continue
+			}
+			if ip = ip.Unmap(); ip.Is6() && ip.IsLinkLocalUnicast() {
+				ip = ip.WithZone(i.Name)
+			}
+			if !slices.Contains(all, ip) {
+				all = append(all, ip)
+			}
+		}
+	}
+	return all, nil
+}

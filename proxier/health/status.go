@@ -1,0 +1,212 @@
+package health
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// A Status keeps what the last passes did, for people to read. It is a
+// proxier.Reporter for any number of families, and safe for concurrent use.
+type Status struct {
+	// Version, Node and Mode are shown as they are.
+	Version, Node, Mode string
+	// Checks are the health check node ports to show.
+	Checks []*Checks
+
+	mu       sync.Mutex
+	families map[proxier.Family]*familyStatus
+}
+
+// familyStatus is what is known of one family.
+type familyStatus struct {
+	services   int
+	problems   []proxier.Problem
+	dataplanes []*dataplaneStatus // in the order in which they were first seen
+}
+
+type dataplaneStatus struct {
+	name                        string
+	lastPass, lastGood, errorAt time.Time
+	err                         error
+	// wroteAt and the following are of the last pass that had something to do.
+	wroteAt  time.Time
+	took     time.Duration
+	wrote    proxier.Summary
+	repaired bool
+	refused  []proxier.Refusal
+	problems []proxier.Problem
+}
+
+// Synced keeps what a pass did.
+func (s *Status) Synced(r proxier.Report) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.families[r.Family]
+	if f == nil {
+		f = &familyStatus{}
+		if s.families == nil {
+			s.families = map[proxier.Family]*familyStatus{}
+		}
+		s.families[r.Family] = f
+	}
+	if !r.Following { // whose State may be an earlier one
+		f.services, f.problems = len(r.State.Services), r.State.Problems
+	}
+	f.dataplane(r.Dataplane).keep(r, now())
+}
+
+func (f *familyStatus) dataplane(name string) *dataplaneStatus {
+	for _, d := range f.dataplanes {
+		if d.name == name {
+			return d
+		}
+	}
+	d := &dataplaneStatus{name: name}
+	f.dataplanes = append(f.dataplanes, d)
+	return d
+}
+
+// A problemFinder is a Plan that knows of problems which only this node has.
+type problemFinder interface {
+	Problems() []proxier.Problem
+}
+
+func (d *dataplaneStatus) keep(r proxier.Report, at time.Time) {
+	d.lastPass = at
+	if r.Err != nil {
+		d.err, d.errorAt = r.Err, at
+		return
+	}
+	d.lastGood, d.refused, d.problems = at, r.Refused, nil
+	if finder, ok := r.Plan.(problemFinder); ok {
+		d.problems = finder.Problems()
+	}
+	if !r.Plan.Empty() {
+		d.wroteAt, d.took, d.wrote, d.repaired = at, r.Duration, r.Plan.Summary(), r.Drift
+	}
+}
+
+// statusPage is the body of /status. Times that have not come yet are left out.
+type statusPage struct {
+	Version      string                             `json:"version"`
+	Node         string                             `json:"node"`
+	Mode         string                             `json:"mode"`
+	CurrentTime  time.Time                          `json:"currentTime"`
+	Healthy      bool                               `json:"healthy"`
+	NodeEligible bool                               `json:"nodeEligible"`
+	NotEligible  proxier.Eligibility                `json:"notEligibleBecause,omitempty"`
+	Families     map[proxier.Family]familyPage      `json:"families"`
+	HealthChecks map[proxier.Family][]checkPageItem `json:"healthCheckNodePorts"`
+}
+
+type familyPage struct {
+	Healthy bool `json:"healthy"`
+	// WaitingSince is when the oldest change came that is not in the kernel yet.
+	WaitingSince time.Time       `json:"waitingSince,omitzero"`
+	LastUpdated  time.Time       `json:"lastUpdated,omitzero"`
+	Services     int             `json:"services"`
+	Problems     []string        `json:"problems"`
+	Dataplanes   []dataplanePage `json:"dataplanes"`
+}
+
+type dataplanePage struct {
+	Name        string        `json:"name"`
+	LastPass    time.Time     `json:"lastPass,omitzero"`
+	LastSuccess time.Time     `json:"lastSuccess,omitzero"`
+	LastError   *errorPage    `json:"lastError,omitempty"`
+	LastWrite   *writePage    `json:"lastWrite,omitempty"`
+	Refused     []refusalPage `json:"refused"`
+	Problems    []string      `json:"problems,omitempty"`
+}
+
+type errorPage struct {
+	Time    time.Time `json:"time"`
+	Message string    `json:"message"`
+}
+
+type writePage struct {
+	Time    time.Time `json:"time"`
+	Seconds float64   `json:"seconds"`
+	// Repair is true when nothing had changed but the kernel.
+	Repair  bool `json:"repair,omitempty"`
+	Chains  int  `json:"chains,omitempty"`
+	Rules   int  `json:"rules,omitempty"`
+	Deleted int  `json:"deleted,omitempty"`
+	Bytes   int  `json:"bytes,omitempty"`
+	Flows   int  `json:"flows,omitempty"`
+}
+
+type refusalPage struct {
+	ServicePort string `json:"servicePort"`
+	Protocol    string `json:"protocol"`
+	Reason      string `json:"reason"`
+}
+
+func (s *Status) page(r reading, e proxier.Eligibility) statusPage {
+	p := statusPage{
+		Version: s.Version, Node: s.Node, Mode: s.Mode, CurrentTime: r.at,
+		Healthy: r.healthy, NodeEligible: e == proxier.Eligible, NotEligible: e,
+		Families: map[proxier.Family]familyPage{}, HealthChecks: map[proxier.Family][]checkPageItem{},
+	}
+	for _, c := range s.Checks {
+		p.HealthChecks[c.Family] = c.page()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for family, f := range r.families {
+		p.Families[family] = s.families[family].page(f)
+	}
+	return p
+}
+
+// page may be asked before the first pass has ended, when f is nil.
+func (f *familyStatus) page(r familyReading) familyPage {
+	p := familyPage{
+		Healthy: r.healthy, WaitingSince: r.waits, LastUpdated: r.updated,
+		Problems: []string{}, Dataplanes: []dataplanePage{},
+	}
+	if f == nil {
+		return p
+	}
+	p.Services, p.Problems = f.services, append(p.Problems, texts(f.problems)...)
+	for _, d := range f.dataplanes {
+		p.Dataplanes = append(p.Dataplanes, d.page())
+	}
+	return p
+}
+
+func (d *dataplaneStatus) page() dataplanePage {
+	p := dataplanePage{
+		Name: d.name, LastPass: d.lastPass, LastSuccess: d.lastGood,
+		Refused: []refusalPage{}, Problems: texts(d.problems),
+	}
+	if d.err != nil {
+		p.LastError = &errorPage{d.errorAt, d.err.Error()}
+	}
+	if !d.wroteAt.IsZero() {
+		p.LastWrite = &writePage{
+			Time: d.wroteAt, Seconds: d.took.Seconds(), Repair: d.repaired,
+			Chains: d.wrote.Chains, Rules: d.wrote.Rules, Deleted: d.wrote.Deleted, Bytes: d.wrote.Bytes, Flows: d.wrote.Flows,
+		}
+	}
+	for _, refusal := range d.refused {
+		name := refusal.Target.Name
+		p.Refused = append(p.Refused, refusalPage{name.String(), string(name.Protocol), refusal.Err.Error()})
+	}
+	slices.SortStableFunc(p.Refused, func(a, b refusalPage) int {
+		return cmp.Or(cmp.Compare(a.ServicePort, b.ServicePort), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	return p
+}
+
+func texts(problems []proxier.Problem) []string {
+	var all []string
+	for _, p := range problems {
+		all = append(all, p.String())
+	}
+	return all
+}

@@ -1,0 +1,227 @@
+package metrics_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kube-proxier/kube-proxier/internal/clustergen"
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/iptables/iptablestest"
+	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/metrics"
+)
+
+// A stage is one family's Reconciler over a stand-in for the kernel, with
+// metrics.
+type stage struct {
+	*testing.T
+	store   *proxier.Store
+	metrics *metrics.Metrics
+	proxier.Reconciler
+	broken bool
+}
+
+func newStage(t *testing.T) *stage {
+	s := &stage{T: t, store: clustergen.Uniform(3, 2)}
+	s.metrics = metrics.New(s.store, "v1.2.3")
+	s.Reconciler = proxier.Reconciler{
+		Store: s.store, Options: clustergen.Options(proxier.IPv4), Reporter: s.metrics.Reporter(proxier.IPv4),
+		Dataplanes: []proxier.Dataplane{iptables.NewDataplane(breakable{iptablestest.New(), &s.broken}, iptables.Config{
+			Options: iptables.Options{Features: iptables.AllFeatures(), MasqueradeBit: 14},
+		})},
+	}
+	return s
+}
+
+// A breakable kernel takes no writes while broken.
+type breakable struct {
+	iptables.Kernel
+	broken *bool
+}
+
+func (b breakable) Restore(ctx context.Context, input string) error {
+	if *b.broken {
+		return errors.New("broken")
+	}
+	return b.Kernel.Restore(ctx, input)
+}
+
+func (s *stage) pass() {
+	s.Helper()
+	if err := s.Sync(s.Context()); err != nil && !s.broken {
+		s.Fatal(err)
+	}
+}
+
+// scrape is the text of /metrics.
+func scrape(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler(metrics.Pages{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("/metrics: %d: %s", w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// values reads the samples of /metrics; the keys are as they stand there, such
+// as name{label="value"}.
+func (s *stage) values() map[string]float64 {
+	s.Helper()
+	values := map[string]float64{}
+	for line := range strings.Lines(scrape(s.T, s.metrics)) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), "} ")
+		if ok {
+			name += "}"
+		} else {
+			name, value, _ = strings.Cut(name, " ")
+		}
+		if v, err := strconv.ParseFloat(value, 64); err == nil {
+			values[name] = v
+		}
+	}
+	return values
+}
+
+// expect compares some samples.
+func (s *stage) expect(when string, want map[string]float64) {
+	s.Helper()
+	got := s.values()
+	for name, v := range want {
+		if g, ok := got[name]; !ok || g != v {
+			s.Errorf("%s: %s is %v (there: %v), want %v", when, name, g, ok, v)
+		}
+	}
+}
+
+const (
+	sync   = "kubeproxy_sync_proxy_rules_"
+	family = `{ip_family="IPv4"}`
+	rules  = `{dataplane="iptables",ip_family="IPv4"}`
+)
+
+func TestPassesAreCounted(t *testing.T) {
+	s := newStage(t)
+	s.expect("before the first pass", map[string]float64{
+		sync + "service_changes_total": 3, sync + "service_changes_pending": 3,
+		sync + "endpoint_changes_total": 6, sync + "endpoint_changes_pending": 6,
+		sync + "duration_seconds_count" + family: 0, sync + "iptables_restore_failures_total" + family: 0,
+	})
+	s.pass()
+	s.expect("after it", map[string]float64{
+		sync + "service_changes_pending": 0, sync + "endpoint_changes_pending": 0,
+		sync + "duration_seconds_count" + family:                          1,
+		"kubeproxy_sync_full_proxy_rules_duration_seconds_count" + family: 1,
+		"kubeproxier_build_duration_seconds_count" + family:               1,
+		"kubeproxier_plan_duration_seconds_count" + rules:                 1,
+		"kubeproxier_apply_duration_seconds_count" + rules:                1,
+		"kubeproxier_services" + family:                                   3,
+		"kubeproxier_problems" + `{ip_family="IPv4",kind="Service"}`:      0,
+	})
+	first := s.values()
+	for _, table := range []string{"nat", "filter"} {
+		total := first[sync+`iptables_total{ip_family="IPv4",table="`+table+`"}`]
+		if last := first[sync+`iptables_last{ip_family="IPv4",table="`+table+`"}`]; total == 0 || last != total {
+			t.Errorf("%s: the first pass wrote %v of %v rules", table, last, total)
+		}
+	}
+	if at := first[sync+"last_timestamp_seconds"+family]; time.Since(time.Unix(int64(at), 0)) > time.Minute {
+		t.Errorf("the last pass was at %v", at)
+	}
+	if first["kubeproxier_sent_bytes_total"+rules] == 0 || first["kubeproxier_chains_written_total"+rules] == 0 {
+		t.Error("nothing was written")
+	}
+	s.pass()
+	s.expect("nothing changed", map[string]float64{
+		sync + "duration_seconds_count" + family:                        2,
+		"kubeproxier_apply_duration_seconds_count" + rules:              1,
+		"kubeproxier_sent_bytes_total" + rules:                          first["kubeproxier_sent_bytes_total"+rules],
+		sync + `iptables_last{ip_family="IPv4",table="nat"}`:            0,
+		sync + `iptables_total{ip_family="IPv4",table="nat"}`:           first[sync+`iptables_total{ip_family="IPv4",table="nat"}`],
+		"kubeproxy_network_programming_duration_seconds_count" + family: 0,
+	})
+}
+
+func TestFailedPassesLoseNothing(t *testing.T) {
+	s := newStage(t)
+	s.pass()
+	s.pass()
+	good := s.values()[sync+"last_timestamp_seconds"+family]
+	slice := clustergen.Slice(1, proxier.IPv4, 2, 1)
+	slice.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: time.Now().Add(time.Minute).Format(time.RFC3339Nano)}
+	s.store.SetEndpointSlice(slice)
+	s.broken = true
+	s.pass()
+	s.expect("while it fails", map[string]float64{
+		sync + "duration_seconds_count" + family:                        3,
+		sync + "iptables_restore_failures_total" + family:               1,
+		"kubeproxier_pass_failures_total" + rules:                       1,
+		sync + "endpoint_changes_pending":                               1,
+		sync + "last_timestamp_seconds" + family:                        good,
+		"kubeproxy_network_programming_duration_seconds_count" + family: 0,
+		"kubeproxier_refused_service_ports" + rules:                     0,
+	})
+	s.broken = false
+	s.pass()
+	s.expect("after it", map[string]float64{
+		sync + "iptables_restore_failures_total" + family:               1,
+		sync + "endpoint_changes_pending":                               0,
+		"kubeproxy_network_programming_duration_seconds_count" + family: 1,
+	})
+}
+
+func TestAPolicyWithoutLocalEndpointsIsCounted(t *testing.T) {
+	s := newStage(t)
+	local := clustergen.Service(1)
+	policy := corev1.ServiceInternalTrafficPolicyLocal
+	local.Spec.InternalTrafficPolicy = &policy
+	s.store.SetService(local)
+	slice := clustergen.Slice(1, proxier.IPv4, 2, 0)
+	for i := range slice.Endpoints {
+		other := "other"
+		slice.Endpoints[i].NodeName = &other
+	}
+	s.store.SetEndpointSlice(slice)
+	s.pass()
+	s.expect("no endpoint here", map[string]float64{
+		sync + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="internal"}`: 1,
+		sync + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"}`: 0,
+	})
+}
+
+func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
+	s := newStage(t)
+	s.pass()
+	state := proxier.Build(nil, s.store.Snapshot(), s.Options)
+	r := s.Reporter
+	refused := []proxier.Refusal{{Target: state.Services[0].Targets[0], Err: errors.New("no")}}
+	for range 2 {
+		r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, Refused: refused, Drift: true, Last: true})
+	}
+	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: counted{}, Following: true})
+	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, DryRun: true, Last: true})
+	s.expect("made up reports", map[string]float64{
+		"kubeproxier_refused_service_ports" + rules:                           1,
+		"kubeproxier_drift_repairs_total" + rules:                             2,
+		sync + "iptables_restore_failures_total" + family:                     1,
+		sync + "iptables_partial_restore_failures_total" + family:             1,
+		"kubeproxy_conntrack_reconciler_deleted_entries_total" + family:       7,
+		"kubeproxy_conntrack_reconciler_sync_duration_seconds_count" + family: 1,
+		sync + "duration_seconds_count" + family:                              3,
+	})
+}
+
+// counted is a plan that has seven flows.
+type counted struct{ proxier.Plan }
+
+func (counted) Empty() bool                     { return false }
+func (counted) Summary() proxier.Summary        { return proxier.Summary{Flows: 7} }
+func (counted) RuleCounts() []proxier.RuleCount { return nil }

@@ -1,0 +1,46 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// ownVectors are the metrics that kube-proxy has not.
+type ownVectors struct {
+	build                      *prometheus.GaugeVec
+	building, planning, apply  *prometheus.HistogramVec
+	failures, drift            *prometheus.CounterVec
+	chains, deleted, ruleLines *prometheus.CounterVec
+	sent                       *prometheus.CounterVec
+	refused, problems          *prometheus.GaugeVec
+	services, servicePorts     *prometheus.GaugeVec
+}
+
+func newOwnVectors() ownVectors {
+	const (
+		p         = "kubeproxier_"
+		dataplane = "dataplane"
+	)
+	return ownVectors{
+		build:        gauge(p+"build_info", "Always 1; the labels say which program this is.", "version", "goversion"),
+		building:     histogram(p+"build_duration_seconds", "Time that deciding what to serve took in one pass.", buckets(), familyLabel),
+		planning:     histogram(p+"plan_duration_seconds", "Time that comparing with the kernel took in one pass.", buckets(), familyLabel, dataplane),
+		apply:        histogram(p+"apply_duration_seconds", "Time that writing to the kernel took in one pass that had something to write.", buckets(), familyLabel, dataplane),
+		failures:     counter(p+"pass_failures_total", "Passes that failed.", familyLabel, dataplane),
+		drift:        counter(p+"drift_repairs_total", "Passes that repaired what somebody else had changed in the kernel.", familyLabel, dataplane),
+		chains:       counter(p+"chains_written_total", "iptables chains written.", familyLabel, dataplane),
+		deleted:      counter(p+"chains_deleted_total", "iptables chains deleted.", familyLabel, dataplane),
+		ruleLines:    counter(p+"rules_written_total", "iptables rules written.", familyLabel, dataplane),
+		sent:         counter(p+"sent_bytes_total", "Bytes of the plans that were applied.", familyLabel, dataplane),
+		refused:      gauge(p+"refused_service_ports", "Service ports that are not served, because the kernel refuses their rules.", familyLabel, dataplane),
+		problems:     gauge(p+"problems", "Faults of objects because of which something is not served as it is written.", familyLabel, "kind"),
+		services:     gauge(p+"services", "Services that are served: those with a port in this family.", familyLabel),
+		servicePorts: gauge(p+"service_ports", "Ports of the Services that are served.", familyLabel),
+	}
+}
+
+func (v *ownVectors) all() []prometheus.Collector {
+	return []prometheus.Collector{
+		v.build, v.building, v.planning, v.apply, v.failures, v.drift, v.chains, v.deleted, v.ruleLines, v.sent,
+		v.refused, v.problems, v.services, v.servicePorts,
+	}
+}

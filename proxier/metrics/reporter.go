@@ -1,0 +1,189 @@
+package metrics
+
+import (
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// A reporter turns one family's reports into numbers. Its calls do not overlap.
+type reporter struct {
+	*Metrics
+	family string
+	// took is the duration of the pass so far.
+	took     time.Duration
+	triggers triggers
+	refused  map[string]map[*proxier.Target]bool // by dataplane
+	kinds    map[string]bool                     // of problems that were there
+}
+
+// Reporter is to be told of one family's passes. Its counters are there from
+// now on, with 0.
+func (m *Metrics) Reporter(family proxier.Family) proxier.Reporter {
+	r := &reporter{
+		Metrics: m, family: string(family),
+		triggers: triggers{family: discoveryv1.AddressTypeIPv4, since: m.start},
+		refused:  map[string]map[*proxier.Target]bool{}, kinds: map[string]bool{},
+	}
+	if family == proxier.IPv6 {
+		r.triggers.family = discoveryv1.AddressTypeIPv6
+	}
+	m.setInForce(family, proxier.Changes{})
+	m.restoreFailures.WithLabelValues(r.family)
+	m.partialRestoreFailures.WithLabelValues(r.family)
+	m.conntrackDeleted.WithLabelValues(r.family)
+	m.sync.WithLabelValues(r.family)
+	m.programming.WithLabelValues(r.family)
+	for _, kind := range []string{"Service", "EndpointSlice", "Node"} {
+		r.kinds[kind] = true
+	}
+	return r
+}
+
+// Synced counts one report. What a dry run would have done is not counted.
+func (r *reporter) Synced(report proxier.Report) {
+	if report.DryRun {
+		return
+	}
+	r.dataplane(report)
+	if report.Following {
+		if report.Dataplane == "conntrack" {
+			r.conntracked(report)
+		}
+		return
+	}
+	r.took += report.Building + report.Duration
+	if report.Building > 0 {
+		r.building.WithLabelValues(r.family).Observe(report.Building.Seconds())
+	}
+	r.restored(report)
+	if report.Last {
+		r.passed(report)
+		r.took = 0
+	}
+}
+
+// dataplane counts what every dataplane does.
+func (r *reporter) dataplane(report proxier.Report) {
+	name := report.Dataplane
+	r.planning.WithLabelValues(r.family, name).Observe(report.Planning.Seconds())
+	failures, drift := r.failures.WithLabelValues(r.family, name), r.drift.WithLabelValues(r.family, name)
+	if report.Plan != nil && !report.Plan.Empty() {
+		r.apply.WithLabelValues(r.family, name).Observe((report.Duration - report.Planning).Seconds())
+	}
+	if report.Err != nil {
+		failures.Inc()
+		return
+	}
+	if report.Drift {
+		drift.Inc()
+	}
+	if report.Following {
+		return // it writes no rules
+	}
+	s := report.Plan.Summary()
+	r.chains.WithLabelValues(r.family, name).Add(float64(s.Chains))
+	r.deleted.WithLabelValues(r.family, name).Add(float64(s.Deleted))
+	r.ruleLines.WithLabelValues(r.family, name).Add(float64(s.Rules))
+	r.sent.WithLabelValues(r.family, name).Add(float64(s.Bytes))
+	r.Metrics.refused.WithLabelValues(r.family, name).Set(float64(len(report.Refused)))
+}
+
+func (r *reporter) conntracked(report proxier.Report) {
+	r.conntrack.WithLabelValues(r.family).Observe(report.Duration.Seconds())
+	if report.Err == nil {
+		r.conntrackDeleted.WithLabelValues(r.family).Add(float64(report.Plan.Summary().Flows))
+	}
+}
+
+// restored counts what became of a dataplane of rules.
+func (r *reporter) restored(report proxier.Report) {
+	counter, ok := report.Plan.(proxier.RuleCounter)
+	if !ok {
+		return // another dataplane, or there was nothing to restore
+	}
+	if report.Err != nil || r.newlyRefused(report) {
+		r.restoreFailures.WithLabelValues(r.family).Inc()
+		if !report.Compared {
+			r.partialRestoreFailures.WithLabelValues(r.family).Inc()
+		}
+	}
+	if report.Err != nil {
+		return
+	}
+	for _, count := range counter.RuleCounts() {
+		r.rules.WithLabelValues(count.Table, r.family).Set(float64(count.Total))
+		r.rulesLast.WithLabelValues(count.Table, r.family).Set(float64(count.Written))
+	}
+}
+
+// newlyRefused reports whether the kernel refuses something that it did not
+// refuse in the last pass.
+func (r *reporter) newlyRefused(report proxier.Report) bool {
+	if report.Err != nil {
+		return false
+	}
+	newly := false
+	refused := make(map[*proxier.Target]bool, len(report.Refused))
+	for _, refusal := range report.Refused {
+		refused[refusal.Target] = true
+		newly = newly || !r.refused[report.Dataplane][refusal.Target]
+	}
+	r.refused[report.Dataplane] = refused
+	return newly
+}
+
+// passed counts a pass over all dataplanes.
+func (r *reporter) passed(report proxier.Report) {
+	took := r.took.Seconds()
+	r.sync.WithLabelValues(r.family).Observe(took)
+	if report.Compared {
+		r.syncFull.WithLabelValues(r.family).Observe(took)
+	} else {
+		r.syncPartial.WithLabelValues(r.family).Observe(took)
+	}
+	r.triggers.look(report.State.Services)
+	r.served(report.State)
+	if report.Err != nil {
+		return
+	}
+	now := time.Now()
+	r.lastSync.WithLabelValues(r.family).Set(seconds(now))
+	for _, at := range r.triggers.take() {
+		r.programming.WithLabelValues(r.family).Observe(max(0, now.Sub(at).Seconds()))
+	}
+	r.setInForce(report.Family, report.Changes)
+}
+
+// served shows the size of a State, and what is wrong in it.
+func (r *reporter) served(state *proxier.State) {
+	services, ports, internal, external := 0, 0, 0, 0
+	for _, s := range state.Services {
+		if len(s.Targets) > 0 {
+			services++
+		}
+		for _, t := range s.Targets {
+			ports++
+			if t.Internal.Verdict == proxier.Drop {
+				internal++
+			}
+			if t.External.Verdict == proxier.Drop {
+				external++
+			}
+		}
+	}
+	r.services.WithLabelValues(r.family).Set(float64(services))
+	r.servicePorts.WithLabelValues(r.family).Set(float64(ports))
+	r.noLocalEndpoints.WithLabelValues("internal", r.family).Set(float64(internal))
+	r.noLocalEndpoints.WithLabelValues("external", r.family).Set(float64(external))
+	problems := map[string]int{}
+	for _, p := range state.Problems {
+		problems[p.Kind]++
+		r.kinds[p.Kind] = true
+	}
+	for kind := range r.kinds {
+		r.problems.WithLabelValues(r.family, kind).Set(float64(problems[kind]))
+	}
+}

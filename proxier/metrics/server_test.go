@@ -1,0 +1,111 @@
+package metrics_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/proxier/metrics"
+)
+
+func pages(t *testing.T) metrics.Pages {
+	t.Helper()
+	c, _, err := config.Load([]byte("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nclusterCIDR: 10.244.0.0/16\n"), "node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return metrics.Pages{Mode: func() string { return c.Mode }, Config: c.YAML}
+}
+
+func TestPaths(t *testing.T) {
+	plain := pages(t)
+	profiled, broken := plain, plain
+	profiled.Profiling = true
+	broken.Config = func() ([]byte, error) { return nil, errors.New("gone") }
+	const text = "text/plain; charset=utf-8"
+	for _, c := range []struct {
+		name, method, path string
+		pages              metrics.Pages
+		code               int
+		kind, body         string // body is a part
+	}{
+		{"metrics", "GET", "/metrics", plain, 200, "text/plain; version=0.0.4", "# TYPE kubeproxier_build_info gauge"},
+		{"ping", "GET", "/healthz", plain, 200, text, "ok"},
+		{"mode", "GET", "/proxyMode", plain, 200, text, "iptables"},
+		{"configuration", "GET", "/configz", plain, 200, "application/json", `"clusterCIDR":"10.244.0.0/16"`},
+		{"configuration that cannot be shown", "GET", "/configz", broken, 500, text, "gone"},
+		{"nothing is changed", "POST", "/proxyMode", plain, 405, text, ""},
+		{"another path", "GET", "/", plain, 404, text, ""},
+		{"no profiles", "GET", "/debug/pprof/", plain, 404, text, ""},
+		{"profiles", "GET", "/debug/pprof/", profiled, 200, "text/html", "goroutine"},
+		{"one profile", "GET", "/debug/pprof/heap?debug=1", profiled, 200, text, "heap profile"},
+		{"command line", "GET", "/debug/pprof/cmdline", profiled, 200, text, ""},
+		{"symbols", "POST", "/debug/pprof/symbol", profiled, 200, text, "num_symbols"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			metrics.New(proxier.NewStore(), "v1").Handler(c.pages).ServeHTTP(w, httptest.NewRequest(c.method, c.path, nil))
+			if w.Code != c.code {
+				t.Errorf("code %d, want %d: %s", w.Code, c.code, w.Body)
+			}
+			if kind := w.Header().Get("Content-Type"); !strings.HasPrefix(kind, c.kind) {
+				t.Errorf("content type %q, want %q", kind, c.kind)
+			}
+			if !strings.Contains(w.Body.String(), c.body) {
+				t.Errorf("the body does not hold %q:\n%s", c.body, w.Body)
+			}
+		})
+	}
+}
+
+func TestConfigzIsAKubeProxyConfiguration(t *testing.T) {
+	w := httptest.NewRecorder()
+	metrics.New(proxier.NewStore(), "v1").Handler(pages(t)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/configz", nil))
+	var got map[string]struct{ APIVersion, Kind, Mode string }
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	c := got["kubeproxy.config.k8s.io"]
+	if len(got) != 1 || c.APIVersion != "kubeproxy.config.k8s.io/v1alpha1" || c.Kind != "KubeProxyConfiguration" {
+		t.Errorf("got %s", w.Body)
+	}
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- metrics.Serve(ctx, listener, metrics.New(proxier.NewStore(), "v1").Handler(pages(t)))
+	}()
+	response, err := http.Get("http://" + listener.Addr().String() + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	if err != nil || string(body) != "ok" {
+		t.Errorf("/healthz says %q, %v", body, err)
+	}
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it has not ended")
+	}
+}
