@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,12 +22,25 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
+// everythingOnce keeps what everything has found: client-go takes the metrics of
+// the first only, however often the tests run.
+var everythingOnce struct {
+	sync.Once
+	text string
+}
+
 // everything is /metrics of a process to which everything has happened that has
 // a metric.
 func everything(t *testing.T) string {
 	t.Helper()
+	everythingOnce.Do(func() { everythingOnce.text = scrapeEverything(t) })
+	return everythingOnce.text
+}
+
+func scrapeEverything(t *testing.T) string {
+	t.Helper()
 	s := newStage(t)
-	s.metrics.ObserveRESTClients() // the only test that does: client-go takes one
+	s.metrics.ObserveRESTClients()
 	go s.metrics.WatchStore(t.Context())
 	s.pass()
 	slice := clustergen.Slice(1, proxier.IPv4, 2, 1)

@@ -103,7 +103,7 @@ func (s *stage) expect(when string, want map[string]float64) {
 }
 
 const (
-	sync   = "kubeproxy_sync_proxy_rules_"
+	passes = "kubeproxy_sync_proxy_rules_"
 	family = `{ip_family="IPv4"}`
 	rules  = `{dataplane="iptables",ip_family="IPv4"}`
 )
@@ -111,14 +111,14 @@ const (
 func TestPassesAreCounted(t *testing.T) {
 	s := newStage(t)
 	s.expect("before the first pass", map[string]float64{
-		sync + "service_changes_total": 3, sync + "service_changes_pending": 3,
-		sync + "endpoint_changes_total": 6, sync + "endpoint_changes_pending": 6,
-		sync + "duration_seconds_count" + family: 0, sync + "iptables_restore_failures_total" + family: 0,
+		passes + "service_changes_total": 3, passes + "service_changes_pending": 3,
+		passes + "endpoint_changes_total": 6, passes + "endpoint_changes_pending": 6,
+		passes + "duration_seconds_count" + family: 0, passes + "iptables_restore_failures_total" + family: 0,
 	})
 	s.pass()
 	s.expect("after it", map[string]float64{
-		sync + "service_changes_pending": 0, sync + "endpoint_changes_pending": 0,
-		sync + "duration_seconds_count" + family:                          1,
+		passes + "service_changes_pending": 0, passes + "endpoint_changes_pending": 0,
+		passes + "duration_seconds_count" + family:                        1,
 		"kubeproxy_sync_full_proxy_rules_duration_seconds_count" + family: 1,
 		"kubeproxier_build_duration_seconds_count" + family:               1,
 		"kubeproxier_plan_duration_seconds_count" + rules:                 1,
@@ -128,12 +128,12 @@ func TestPassesAreCounted(t *testing.T) {
 	})
 	first := s.values()
 	for _, table := range []string{"nat", "filter"} {
-		total := first[sync+`iptables_total{ip_family="IPv4",table="`+table+`"}`]
-		if last := first[sync+`iptables_last{ip_family="IPv4",table="`+table+`"}`]; total == 0 || last != total {
+		total := first[passes+`iptables_total{ip_family="IPv4",table="`+table+`"}`]
+		if last := first[passes+`iptables_last{ip_family="IPv4",table="`+table+`"}`]; total == 0 || last != total {
 			t.Errorf("%s: the first pass wrote %v of %v rules", table, last, total)
 		}
 	}
-	if at := first[sync+"last_timestamp_seconds"+family]; time.Since(time.Unix(int64(at), 0)) > time.Minute {
+	if at := first[passes+"last_timestamp_seconds"+family]; time.Since(time.Unix(int64(at), 0)) > time.Minute {
 		t.Errorf("the last pass was at %v", at)
 	}
 	if first["kubeproxier_sent_bytes_total"+rules] == 0 || first["kubeproxier_chains_written_total"+rules] == 0 {
@@ -141,11 +141,11 @@ func TestPassesAreCounted(t *testing.T) {
 	}
 	s.pass()
 	s.expect("nothing changed", map[string]float64{
-		sync + "duration_seconds_count" + family:                        2,
+		passes + "duration_seconds_count" + family:                      2,
 		"kubeproxier_apply_duration_seconds_count" + rules:              1,
 		"kubeproxier_sent_bytes_total" + rules:                          first["kubeproxier_sent_bytes_total"+rules],
-		sync + `iptables_last{ip_family="IPv4",table="nat"}`:            0,
-		sync + `iptables_total{ip_family="IPv4",table="nat"}`:           first[sync+`iptables_total{ip_family="IPv4",table="nat"}`],
+		passes + `iptables_last{ip_family="IPv4",table="nat"}`:          0,
+		passes + `iptables_total{ip_family="IPv4",table="nat"}`:         first[passes+`iptables_total{ip_family="IPv4",table="nat"}`],
 		"kubeproxy_network_programming_duration_seconds_count" + family: 0,
 	})
 }
@@ -154,26 +154,26 @@ func TestFailedPassesLoseNothing(t *testing.T) {
 	s := newStage(t)
 	s.pass()
 	s.pass()
-	good := s.values()[sync+"last_timestamp_seconds"+family]
+	good := s.values()[passes+"last_timestamp_seconds"+family]
 	slice := clustergen.Slice(1, proxier.IPv4, 2, 1)
 	slice.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: time.Now().Add(time.Minute).Format(time.RFC3339Nano)}
 	s.store.SetEndpointSlice(slice)
 	s.broken = true
 	s.pass()
 	s.expect("while it fails", map[string]float64{
-		sync + "duration_seconds_count" + family:                        3,
-		sync + "iptables_restore_failures_total" + family:               1,
+		passes + "duration_seconds_count" + family:                      3,
+		passes + "iptables_restore_failures_total" + family:             1,
 		"kubeproxier_pass_failures_total" + rules:                       1,
-		sync + "endpoint_changes_pending":                               1,
-		sync + "last_timestamp_seconds" + family:                        good,
+		passes + "endpoint_changes_pending":                             1,
+		passes + "last_timestamp_seconds" + family:                      good,
 		"kubeproxy_network_programming_duration_seconds_count" + family: 0,
 		"kubeproxier_refused_service_ports" + rules:                     0,
 	})
 	s.broken = false
 	s.pass()
 	s.expect("after it", map[string]float64{
-		sync + "iptables_restore_failures_total" + family:               1,
-		sync + "endpoint_changes_pending":                               0,
+		passes + "iptables_restore_failures_total" + family:             1,
+		passes + "endpoint_changes_pending":                             0,
 		"kubeproxy_network_programming_duration_seconds_count" + family: 1,
 	})
 }
@@ -192,8 +192,8 @@ func TestAPolicyWithoutLocalEndpointsIsCounted(t *testing.T) {
 	s.store.SetEndpointSlice(slice)
 	s.pass()
 	s.expect("no endpoint here", map[string]float64{
-		sync + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="internal"}`: 1,
-		sync + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"}`: 0,
+		passes + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="internal"}`: 1,
+		passes + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"}`: 0,
 	})
 }
 
@@ -211,11 +211,11 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 	s.expect("made up reports", map[string]float64{
 		"kubeproxier_refused_service_ports" + rules:                           1,
 		"kubeproxier_drift_repairs_total" + rules:                             2,
-		sync + "iptables_restore_failures_total" + family:                     1,
-		sync + "iptables_partial_restore_failures_total" + family:             1,
+		passes + "iptables_restore_failures_total" + family:                   1,
+		passes + "iptables_partial_restore_failures_total" + family:           1,
 		"kubeproxy_conntrack_reconciler_deleted_entries_total" + family:       7,
 		"kubeproxy_conntrack_reconciler_sync_duration_seconds_count" + family: 1,
-		sync + "duration_seconds_count" + family:                              3,
+		passes + "duration_seconds_count" + family:                            3,
 	})
 }
 

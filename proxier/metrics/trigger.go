@@ -31,6 +31,10 @@ type triggers struct {
 func (t *triggers) look(services []*proxier.Service) {
 	old := t.seen
 	for _, s := range services {
+		if len(old) > 0 && old[0] == s {
+			old = old[1:] // the usual case: it did not change
+			continue
+		}
 		for len(old) > 0 && before(old[0], s) {
 			old = old[1:]
 		}

@@ -380,6 +380,15 @@ func TestAPIKeepsTheNodeWhenItIsDeleted(t *testing.T) {
 	if r.store.Snapshot().Node == nil {
 		t.Error("the Node is gone")
 	}
+	tick, deadline := time.NewTicker(time.Millisecond), time.After(10*time.Second)
+	defer tick.Stop()
+	for r.store.Eligibility() != proxier.NodeMissing {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the node's eligibility is %q, want %q", r.store.Eligibility(), proxier.NodeMissing)
+		}
+	}
 }
 
 func TestAPINeedsAClient(t *testing.T) {
