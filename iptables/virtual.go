@@ -17,7 +17,8 @@ type Virtual struct {
 	// what is served, by kind and external policy.
 	ClusterIPs, ExternalIPs, ExternalIPsLocal string
 	// NodePorts are of type bitmap:port, by protocol in lower case: node ports
-	// of policy Cluster.
+	// of policy Cluster. That of SCTP is of type hash:ip,port: the kernel finds
+	// no SCTP port in a bitmap (ip_set_get_ip_port in ip_set_getport.c).
 	NodePortsTCP, NodePortsUDP, NodePortsSCTP string
 	// Bound is of type hash:ip: the addresses the device holds.
 	Bound string
@@ -105,9 +106,11 @@ func (w *writer) virtualMarks() []string {
 func (w *writer) virtualNodePorts() []string {
 	v := w.options.Virtual
 	var rules []string
-	for _, p := range []struct{ protocol, set string }{{"tcp", v.NodePortsTCP}, {"udp", v.NodePortsUDP}, {"sctp", v.NodePortsSCTP}} {
+	for _, p := range []struct{ protocol, set, flags string }{
+		{"tcp", v.NodePortsTCP, "dst"}, {"udp", v.NodePortsUDP, "dst"}, {"sctp", v.NodePortsSCTP, "dst,dst"},
+	} {
 		rules = append(rules, rule{
-			protocol: p.protocol, comment: "node ports", matches: []string{setMatch(p.set, "dst")}, target: jump(chainMarkMasq),
+			protocol: p.protocol, comment: "node ports", matches: []string{setMatch(p.set, p.flags)}, target: jump(chainMarkMasq),
 		}.String())
 	}
 	return rules

@@ -39,7 +39,7 @@ func (c *Compiled) compileSets(prev []ipset.Set) []ipset.Set {
 	}))
 	add(ipset.NodePortsTCP, ipset.BitmapPort, c.nodePortEntries(corev1.ProtocolTCP))
 	add(ipset.NodePortsUDP, ipset.BitmapPort, c.nodePortEntries(corev1.ProtocolUDP))
-	add(ipset.NodePortsSCTP, ipset.BitmapPort, c.nodePortEntries(corev1.ProtocolSCTP))
+	add(ipset.NodePortsSCTP, ipset.HashIPPort, c.nodePortPlaces(c.nodePortEntries(corev1.ProtocolSCTP)))
 	add(ipset.Bound, ipset.HashIP, c.boundEntries())
 	return sets
 }
@@ -50,6 +50,18 @@ func (c *Compiled) nodePortEntries(protocol corev1.Protocol) []ipset.Entry {
 	for _, f := range c.state.NodePorts {
 		if f.Protocol() == protocol && !f.Target.ExternalLocal && served(f) {
 			entries = append(entries, ipset.Entry{Port: f.Port})
+		}
+	}
+	return entries
+}
+
+// nodePortPlaces are SCTP node ports at each of the addresses that serve them:
+// the kernel finds no SCTP port in a bitmap.
+func (c *Compiled) nodePortPlaces(ports []ipset.Entry) []ipset.Entry {
+	var entries []ipset.Entry
+	for _, addr := range c.nodeAddrs {
+		for _, e := range ports {
+			entries = append(entries, ipset.Entry{Addr: addr, Protocol: corev1.ProtocolSCTP, Port: e.Port})
 		}
 	}
 	return entries

@@ -75,7 +75,7 @@ func setsOf(sets []ipset.Set, state *proxier.State, service types.NamespacedName
 	for i, s := range sets {
 		out[i].Entries = slices.DeleteFunc(slices.Clone(s.Entries), func(e ipset.Entry) bool {
 			if p, ok := protocols[s.Name]; ok {
-				e.Protocol = p.Protocol // which the entries of a bitmap do not have
+				e = ipset.Entry{Protocol: p.Protocol, Port: e.Port} // as node ports are everywhere
 			}
 			return !own[e]
 		})

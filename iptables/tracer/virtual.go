@@ -164,7 +164,12 @@ func keyOf(typ string, flags []string) (func(*flow) string, error) {
 	case typ == "hash:ip":
 		return func(f *flow) string { return addr(f).String() }, nil
 	case typ == "bitmap:port":
-		return func(f *flow) string { return fmt.Sprint(port(f)) }, nil
+		return func(f *flow) string {
+			if f.proto != protoTCP && f.proto != protoUDP { // net/netfilter/ipset/ip_set_getport.c
+				return ""
+			}
+			return fmt.Sprint(port(f))
+		}, nil
 	case typ == "hash:ip,port":
 		return func(f *flow) string {
 			if !hasPorts(f.proto) {

@@ -25,11 +25,13 @@ const (
 	ExternalIPs = "KUBE-EXTERNAL-IP"
 	// ExternalIPsLocal is the same for policy Local.
 	ExternalIPsLocal = "KUBE-EXTERNAL-IP-LOCAL"
-	// NodePortsTCP, NodePortsUDP and NodePortsSCTP are BitmapPorts of node ports
-	// with policy Cluster.
-	NodePortsTCP  = "KUBE-NODE-PORT-TCP"
-	NodePortsUDP  = "KUBE-NODE-PORT-UDP"
-	NodePortsSCTP = "KUBE-NODE-PORT-SCTP"
+	// NodePortsTCP and NodePortsUDP are BitmapPorts of node ports with policy
+	// Cluster.
+	NodePortsTCP = "KUBE-NODE-PORT-TCP"
+	NodePortsUDP = "KUBE-NODE-PORT-UDP"
+	// NodePortsSCTP is a HashIPPort of the same at the node's addresses: in a
+	// bitmap the kernel finds ports of TCP and UDP only.
+	NodePortsSCTP = "KUBE-NODE-PORT-SCTP-HASH"
 	// Bound is a HashIP of the addresses on kube-ipvs0.
 	Bound = "KUBE-IPVS-IPS"
 
@@ -46,7 +48,7 @@ var ours = []string{ //nolint:gochecknoglobals // a constant list
 	"KUBE-LOAD-BALANCER", "KUBE-LOAD-BALANCER-LOCAL", "KUBE-LOAD-BALANCER-FW",
 	"KUBE-LOAD-BALANCER-SOURCE-IP", "KUBE-LOAD-BALANCER-SOURCE-CIDR",
 	"KUBE-NODE-PORT-LOCAL-TCP", "KUBE-NODE-PORT-LOCAL-UDP",
-	"KUBE-NODE-PORT-SCTP-HASH", "KUBE-NODE-PORT-LOCAL-SCTP-HASH",
+	"KUBE-NODE-PORT-LOCAL-SCTP-HASH",
 }
 
 // Name is the name for a family of a set that has the given name for IPv4.
