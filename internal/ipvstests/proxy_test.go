@@ -81,17 +81,18 @@ func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, 
 		}
 		return ipvs.Compile(nil, state, ipvs.Options{Scheduler: s.scheduler, NodeAddresses: h.NodeAddresses(family)}), nil
 	}
+	sets := func(ctx context.Context, state *proxier.State) ([]ipset.Set, error) {
+		c, err := compile(ctx, state)
+		if err != nil {
+			return nil, err
+		}
+		return c.Sets, nil
+	}
 	return &proxier.Reconciler{
 		Store: store, Options: c.Options(family),
 		Dataplanes: []proxier.Dataplane{
 			sysctl.New(sysctl.Root, sysctl.IPVS(family, version, false)),
-			ipset.NewSets(ipset.Netlink{}, family, func(ctx context.Context, state *proxier.State) ([]ipset.Set, error) {
-				c, err := compile(ctx, state)
-				if err != nil {
-					return nil, err
-				}
-				return c.Sets, nil
-			}, tool),
+			ipset.NewSets(ipset.Netlink{}, family, sets, tool),
 			iptables.NewDataplane(tool, iptables.Config{
 				Options: iptables.Options{
 					Features: iptables.AllFeatures(), MasqueradeBit: c.MasqueradeBit, Virtual: setNames(family),
@@ -118,6 +119,7 @@ func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, 
 				}
 				return out, nil
 			}),
+			ipset.NewLeftovers(ipset.Netlink{}, family, sets, tool),
 		},
 	}, kernel, nil
 }
