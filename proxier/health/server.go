@@ -53,7 +53,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for {
 		err := s.serve(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // what failed because it was told to end
 		}
 		err = fmt.Errorf("healthzBindAddress %s: %w", s.Address, err)
 		if s.Failed != nil && err.Error() != told {

@@ -119,7 +119,9 @@ func TestStalls(t *testing.T) {
 					t.Error("does not recover")
 				}
 				cancel()
-				<-ended
+				if err := <-ended; !errors.Is(err, context.Canceled) {
+					t.Errorf("the Reconciler ended with %v", err)
+				}
 			})
 		})
 	}

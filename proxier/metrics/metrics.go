@@ -25,7 +25,7 @@ type Metrics struct {
 }
 
 // New makes the metrics of a process that serves what the store holds; version
-// is the program's. A Store's first changes count from its making.
+// is the program's.
 func New(store *proxier.Store, version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), store: store, start: time.Now(),
@@ -43,7 +43,7 @@ func New(store *proxier.Store, version string) *Metrics {
 // Gatherer reads the metrics.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// family labels a metric as kube-proxy does: IPv4 or IPv6.
+// familyLabel is kube-proxy's label; its values are IPv4 and IPv6.
 const familyLabel = "ip_family"
 
 // buckets are kube-proxy's for durations: 1 ms to 16 s, each twice the one before.
