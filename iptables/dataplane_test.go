@@ -254,6 +254,24 @@ func TestNobodyInnocentStaysRefused(t *testing.T) {
 	}
 }
 
+func TestAKernelThatTakesNothingBlamesNoService(t *testing.T) {
+	store := clustergen.Uniform(5, 1)
+	kernel := iptablestest.New()
+	d := iptables.NewDataplane(kernel, config)
+	apply(t, d, build(t, store))
+	kernel.FailWrite = func(int) error { return &iptables.RestoreError{Output: "read-only"} }
+	store.SetService(clustergen.Service(5))
+	store.SetEndpointSlice(clustergen.Slice(5, proxier.IPv4, 1, 0))
+	state := build(t, store)
+	if refused, err := plan(t, d, state).Apply(context.Background()); err == nil || len(refused) != 0 {
+		t.Errorf("error %v and %d refusals, want an error only", err, len(refused))
+	}
+	kernel.FailWrite = nil
+	if refused := apply(t, d, state); len(refused) != 0 {
+		t.Errorf("%d Services stay refused", len(refused))
+	}
+}
+
 func TestARefusalOfTheBaseIsAnError(t *testing.T) {
 	kernel := iptablestest.New()
 	kernel.Refuse = func(chain, _ string) bool { return chain == "KUBE-POSTROUTING" }

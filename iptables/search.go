@@ -27,6 +27,10 @@ const maxHints = 64
 // run leaves the culprits in the dataplane's refused. If it cannot come to an
 // end, only those that are proven stay there.
 func (s *search) run(ctx context.Context) error {
+	// A kernel that takes nothing at all has nothing against a Service.
+	if err := s.dataplane.kernel.Restore(ctx, "*nat\nCOMMIT\n"); err != nil {
+		return fmt.Errorf("%w; not even an empty write is taken: %w", s.cause, err)
+	}
 	s.proven = map[*proxier.Target]bool{}
 	suspects := s.suspects()
 	err := s.find(ctx, suspects)
