@@ -9,7 +9,7 @@ BENCH ?= .
 BENCHTIME ?= 1s
 FUZZTIME ?= 30s
 # Packages whose tests need a kernel with IPVS; IPVSFLAGS='-test.v -test.run=Drain'
-IPVS ?= ./internal/testenv/vm/selftest ./ipvs ./ipvs/ipset ./ipvs/device
+IPVS ?= ./internal/testenv/vm/selftest ./ipvs ./ipvs/ipset ./ipvs/device ./internal/ipvstests
 
 .PHONY: all help build setup kube-apiserver test test-ipvs race e2e golden fuzz bench demo lint fmt vuln verify clean
 
