@@ -28,8 +28,13 @@ func TestServicesAnswerOverSCTP(t *testing.T) {
 	}
 	for _, family := range proxier.Families {
 		for _, c := range []struct{ from, kind, masqueradedAs string }{
-			{"asker", "cluster", "asker"}, {"node", "cluster", "node"}, {"client", "cluster", "node"},
-			{"client", "lb", "node"}, {"client", "nodeport", "node"}, {"asker", "nodeport", "node"}, {"node", "nodeport", "node"},
+			{"asker", "cluster", "asker"},
+			{"node", "cluster", "node"},
+			{"client", "cluster", "node"},
+			{"client", "lb", "node"},
+			{"client", "nodeport", "node"},
+			{"asker", "nodeport", "node"},
+			{"node", "nodeport", "node"},
 		} {
 			to := s.addressOf(family, c.kind, 10)
 			seen := map[string]bool{}
