@@ -39,7 +39,7 @@ func (l *virtualLeftovers) Forget() {
 
 // Plan looks what is left.
 func (l *virtualLeftovers) Plan(ctx context.Context, _ *proxier.State) (proxier.Plan, error) {
-	p := &removal{done: func() { l.clean = true }}
+	p := &removal{}
 	if l.clean {
 		return p, nil
 	}
@@ -49,6 +49,8 @@ func (l *virtualLeftovers) Plan(ctx context.Context, _ *proxier.State) (proxier.
 			return nil, err
 		}
 	}
+	// The other family removes things, too: whichever is last takes the device.
+	l.Forget()
 	nothing := &proxier.State{Family: l.family}
 	for _, part := range l.parts {
 		plan, err := part.Plan(ctx, nothing)
@@ -123,7 +125,6 @@ func exists(path string) bool {
 // A removal is several plans, one after the other.
 type removal struct {
 	plans []proxier.Plan
-	done  func()
 }
 
 // Empty reports whether nothing is left.
@@ -149,7 +150,7 @@ func (r *removal) Diff() string {
 
 // Summary is the sum.
 func (r *removal) Summary() proxier.Summary {
-	var s proxier.Summary
+	s := proxier.Summary{More: !r.Empty()} // to look whether all is gone
 	for _, p := range r.plans {
 		one := p.Summary()
 		s.Chains += one.Chains
@@ -170,6 +171,5 @@ func (r *removal) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 			return nil, err
 		}
 	}
-	r.done()
 	return nil, nil
 }

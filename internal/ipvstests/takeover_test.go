@@ -71,17 +71,7 @@ func TestTakeoverFromKubeProxy(t *testing.T) {
 	}
 	source.Fill(s.store, objects)
 	s.store.SetSynced()
-	at := netip.MustParseAddrPort
-	stop := s.stream(t, []dial{
-		{"asker", "tcp", at("10.96.10.1:80")},
-		{"asker", "udp", at("10.96.0.10:53")},
-		{"node", "tcp", at("10.96.10.1:443")},
-		{"node", "tcp", at("172.18.0.11:30080")},
-		{"client", "tcp", at("203.0.113.10:80")},
-		{"client", "tcp", at("203.0.113.20:443")},
-		{"client", "tcp", at("172.18.0.11:30080")},
-		{"client", "tcp", at("172.18.0.11:30084")},
-	})
+	stop := s.stream(t, recordedDials())
 	p := s.proxies[proxier.IPv4]
 	p.sync(t)
 	stop()
@@ -120,6 +110,21 @@ func TestTakeoverFromKubeProxy(t *testing.T) {
 		if strings.Contains(string(rules), gone) {
 			t.Errorf("rules still speak of %s:\n%s", gone, rules)
 		}
+	}
+}
+
+// recordedDials are to Services of the dump's objects.
+func recordedDials() []dial {
+	at := netip.MustParseAddrPort
+	return []dial{
+		{"asker", "tcp", at("10.96.10.1:80")},
+		{"asker", "udp", at("10.96.0.10:53")},
+		{"node", "tcp", at("10.96.10.1:443")},
+		{"node", "tcp", at("172.18.0.11:30080")},
+		{"client", "tcp", at("203.0.113.10:80")},
+		{"client", "tcp", at("203.0.113.20:443")},
+		{"client", "tcp", at("172.18.0.11:30080")},
+		{"client", "tcp", at("172.18.0.11:30084")},
 	}
 }
 
