@@ -62,6 +62,12 @@ func TestWhatIPVSModeLeftIsRemovedOnce(t *testing.T) {
 	if diff := cmp.Diff("-A -t 172.18.0.11:80 -s rr\n-A -t 198.51.100.7:80 -s wlc\n", ipvs.Text(left.Servers)); diff != "" {
 		t.Error(diff)
 	}
+	if !plan.Summary().More {
+		t.Error("nobody looks whether all is gone")
+	}
+	if plan, err := l.Plan(t.Context(), nil); err != nil || !plan.Empty() || plan.Summary().More {
+		t.Errorf("the look whether all is gone: %v, %v", plan, err)
+	}
 	l.parts = nil // nobody is asked any more
 	l.Forget()
 	if plan, err := l.Plan(t.Context(), nil); err != nil || !plan.Empty() {
