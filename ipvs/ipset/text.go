@@ -177,6 +177,10 @@ func parseEntry(s Set, text string) (Entry, error) {
 		}
 		protocol, number, _ := strings.Cut(port, ":")
 		e.Protocol = corev1.Protocol(strings.ToUpper(protocol))
+		if protocol == "" || strings.ToLower(string(e.Protocol)) != protocol {
+			err = fmt.Errorf("%q is no protocol such as tcp", protocol)
+			break
+		}
 		e.Port, err = parsePort(number)
 	}
 	if err != nil {
