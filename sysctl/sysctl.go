@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -28,9 +29,35 @@ type Parameter struct {
 	Needed func(state *proxier.State) bool
 	// Optional parameters may be missing in the kernel.
 	Optional bool
+	// AtLeast parameters are numbers that are raised and never lowered.
+	AtLeast bool
+	// File is where a parameter is that is none of /proc/sys; Name is then for
+	// people only.
+	File string
+}
+
+// String is the command that sets it.
+func (p Parameter) String() string {
+	if p.File != "" {
+		return fmt.Sprintf("echo %s > %s", p.Want, p.File)
+	}
+	return fmt.Sprintf("sysctl %s=%s", p.Name, p.Want)
+}
+
+// satisfied reports whether a value will do.
+func (p Parameter) satisfied(have string) bool {
+	if have == p.Want || !p.AtLeast {
+		return have == p.Want
+	}
+	is, err := strconv.Atoi(have)
+	want, errWant := strconv.Atoi(p.Want)
+	return err == nil && errWant == nil && is > want
 }
 
 func (p Parameter) path(root string) string {
+	if p.File != "" {
+		return p.File
+	}
 	return filepath.Join(root, filepath.FromSlash(strings.ReplaceAll(p.Name, ".", "/")))
 }
 
@@ -65,7 +92,7 @@ func (d *Dataplane) Plan(_ context.Context, state *proxier.State) (proxier.Plan,
 		if err != nil {
 			return nil, fmt.Errorf("sysctl %s: %w: %s", parameter.Name, err, parameter.Why)
 		}
-		if have := string(bytes.TrimSpace(value)); have != parameter.Want {
+		if have := string(bytes.TrimSpace(value)); !parameter.satisfied(have) {
 			p.changes = append(p.changes, change{parameter, have})
 		}
 	}
@@ -75,6 +102,13 @@ func (d *Dataplane) Plan(_ context.Context, state *proxier.State) (proxier.Plan,
 type change struct {
 	Parameter
 	have string
+}
+
+func (c change) set(root string) error {
+	if err := write(c.path(root), c.Want); err != nil {
+		return fmt.Errorf("%s is %s and cannot be set to %s: %w: %s", c.Name, c.have, c.Want, err, c.Why)
+	}
+	return nil
 }
 
 // A plan is the parameters to be changed.
@@ -89,7 +123,7 @@ func (p *plan) Empty() bool { return len(p.changes) == 0 }
 func (p *plan) String() string {
 	var b strings.Builder
 	for _, c := range p.changes {
-		fmt.Fprintf(&b, "sysctl %s=%s\n", c.Name, c.Want)
+		fmt.Fprintln(&b, c.Parameter)
 	}
 	return b.String()
 }
@@ -109,8 +143,8 @@ func (p *plan) Summary() proxier.Summary { return proxier.Summary{Bytes: len(p.S
 func (p *plan) Apply(context.Context) ([]proxier.Refusal, error) {
 	var failed []error
 	for _, c := range p.changes {
-		if err := write(c.path(p.root), c.Want); err != nil {
-			failed = append(failed, fmt.Errorf("sysctl %s is %s and cannot be set to %s: %w: %s", c.Name, c.have, c.Want, err, c.Why))
+		if err := c.set(p.root); err != nil {
+			failed = append(failed, err)
 		}
 	}
 	return nil, errors.Join(failed...)

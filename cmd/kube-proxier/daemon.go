@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 
@@ -115,6 +116,11 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	}
 	if err := here.prepare(running, tools, d.dryRun); err != nil {
 		return err
+	}
+	if d.dryRun {
+		printNodeParameters(out, c)
+	} else if err := setNodeParameters(logger, c); err != nil && recorder != nil {
+		recorder.Eventf(nodeReference(c.NodeName), nil, corev1.EventTypeWarning, "KernelParametersNotSet", "StartKubeProxy", "%.900v", err)
 	}
 	for _, r := range reconcilers {
 		healthy.watch(r)

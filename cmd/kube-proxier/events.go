@@ -26,6 +26,12 @@ func startEvents(ctx context.Context, client kubernetes.Interface) (events.Event
 	return broadcaster.NewRecorder(scheme.Scheme, eventSource), nil
 }
 
+// nodeReference is a Node as kubectl describe looks for its events: with the
+// name in place of the UID, as the kubelet has it.
+func nodeReference(name string) *corev1.ObjectReference {
+	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name, UID: types.UID(name)}
+}
+
 // An eventReporter tells the owner of a Service, on the Service itself, that
 // the kernel of a node refuses it, or that the node lacks what it asks for. It
 // is used by one goroutine.

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 
@@ -65,8 +64,7 @@ func (h *healthService) run(ctx context.Context) error {
 func (h *healthService) serverFailed(err error) {
 	h.logger.Error(err, "Health is not served", "retry", health.Retry, "hardFail", h.server.HardFail)
 	if h.recorder != nil {
-		node := &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: h.node, UID: types.UID(h.node)} // kubectl describe finds events of nodes so
-		h.recorder.Eventf(node, nil, corev1.EventTypeWarning, "FailedToStartProxierHealthcheck", "StartKubeProxier", "%.500v", err)
+		h.recorder.Eventf(nodeReference(h.node), nil, corev1.EventTypeWarning, "FailedToStartProxierHealthcheck", "StartKubeProxier", "%.500v", err)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 // one of them is told. A field that gets its effect leaves this table.
 func withoutEffect(mode string) map[string]string {
 	const (
-		notSet     = "is not set yet: the node's value stays in force"
 		windows    = "is for Windows only"
 		logRouting = "has no effect: logs go to standard error, unbuffered"
 	)
@@ -19,8 +18,6 @@ func withoutEffect(mode string) map[string]string {
 	table := map[string]string{
 		"showHiddenMetricsForVersion": "has no effect: no metrics are hidden",
 		"configSyncPeriod":            "has no effect: every change is acted upon, there is no second copy to go through again",
-		"conntrack.":                  notSet,
-		"oomScoreAdj":                 notSet,
 		"nftables.":                   otherMode,
 		"winkernel.":                  windows,
 		"windowsRunAsService":         windows,

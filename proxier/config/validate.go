@@ -132,11 +132,11 @@ func (v *validator) conntrack(from proxyconfig.KubeProxyConntrackConfiguration) 
 	return Conntrack{
 		MaxPerCore:            v.within("conntrack.maxPerCore", *from.MaxPerCore, 0, noLimit),
 		Min:                   v.within("conntrack.min", *from.Min, 0, noLimit),
-		TCPEstablishedTimeout: v.notNegative("conntrack.tcpEstablishedTimeout", *from.TCPEstablishedTimeout),
-		TCPCloseWaitTimeout:   v.notNegative("conntrack.tcpCloseWaitTimeout", *from.TCPCloseWaitTimeout),
+		TCPEstablishedTimeout: v.kernelSeconds("conntrack.tcpEstablishedTimeout", *from.TCPEstablishedTimeout),
+		TCPCloseWaitTimeout:   v.kernelSeconds("conntrack.tcpCloseWaitTimeout", *from.TCPCloseWaitTimeout),
 		TCPBeLiberal:          from.TCPBeLiberal,
-		UDPTimeout:            v.notNegative("conntrack.udpTimeout", from.UDPTimeout),
-		UDPStreamTimeout:      v.notNegative("conntrack.udpStreamTimeout", from.UDPStreamTimeout),
+		UDPTimeout:            v.kernelSeconds("conntrack.udpTimeout", from.UDPTimeout),
+		UDPStreamTimeout:      v.kernelSeconds("conntrack.udpStreamTimeout", from.UDPStreamTimeout),
 	}
 }
 

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"k8s.io/klog/v2"
+
+	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/sysctl"
+)
+
+// nodeParameters are the parameters of the node that do not depend on the mode,
+// and those of this process.
+func nodeParameters(c *config.Config) []sysctl.Parameter {
+	return slices.Concat(
+		sysctl.Conntrack(c.Conntrack, sysctl.CPUs(sysctl.Sys), sysctl.Sys),
+		sysctl.Process(c.OOMScoreAdj),
+	)
+}
+
+// setNodeParameters gives them the values that a configuration asks for, once.
+// Services are served without them, too: what cannot be set is logged, and
+// returned as one error, for an event or an exit status. It comes after rules
+// have been tried, which makes the kernel load conntrack.
+func setNodeParameters(logger klog.Logger, c *config.Config) error {
+	var problems []error
+	for _, o := range sysctl.Set(sysctl.Root, nodeParameters(c)) {
+		if o.Err != nil {
+			logger.Info("A parameter of the kernel stays other than the configuration has it", "reason", o.Err.Error())
+			problems = append(problems, o.Err)
+			continue
+		}
+		logger.Info("Set a parameter of the kernel", "parameter", o.Name, "from", o.Have, "to", o.Want)
+	}
+	return errors.Join(problems...)
+}
+
+// printNodeParameters says what setNodeParameters would do.
+func printNodeParameters(out io.Writer, c *config.Config) {
+	for _, o := range sysctl.Check(sysctl.Root, nodeParameters(c)) {
+		if o.Err != nil {
+			fmt.Fprintf(out, "# %v\n", o.Err)
+			continue
+		}
+		fmt.Fprintf(out, "# %s is %s\n%s\n", o.Name, o.Have, o.Parameter)
+	}
+}
