@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	logsapi "k8s.io/component-base/logs/api/v1"
@@ -54,11 +55,13 @@ func isSet(value reflect.Value) bool {
 	return !value.IsZero()
 }
 
-// writtenFields are the fields that hold something before defaults are set.
+// writtenFields are the fields that hold something before defaults are set, and
+// not the default: a file with all defaults written out asks for nothing.
 func writtenFields(c *proxyconfig.KubeProxyConfiguration) map[string]bool {
-	written := map[string]bool{}
+	written, defaults := map[string]bool{}, map[string]any{}
+	fields(defaultConfiguration(), func(path string, value reflect.Value) { defaults[path] = value.Interface() })
 	fields(c, func(path string, value reflect.Value) {
-		if isSet(value) {
+		if isSet(value) && !equality.Semantic.DeepEqual(value.Interface(), defaults[path]) {
 			written[path] = true
 		}
 	})

@@ -149,6 +149,29 @@ func TestEveryFieldHasAnEffectOrAWarning(t *testing.T) {
 	}
 }
 
+// Nor does one with all defaults written out.
+func TestExplicitDefaultsAreUnset(t *testing.T) {
+	standard, err := Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := standard.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, warnings, err := Load(file, "localhost")
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("error %v, warnings %v", err, warnings)
+	}
+	if diff := cmp.Diff(standard, got, compareConfigs); diff != "" {
+		t.Error(diff)
+	}
+	again, err := got.YAML()
+	if diff := cmp.Diff(string(file), string(again)); err != nil || diff != "" {
+		t.Errorf("%v, %s", err, diff)
+	}
+}
+
 // A file full of explicit zeros, as kubeadm writes it, asks for nothing.
 func TestExplicitZerosAreUnset(t *testing.T) {
 	zeros, err := yaml.Marshal(&proxyconfig.KubeProxyConfiguration{})

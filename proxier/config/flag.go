@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
+	"sigs.k8s.io/yaml"
 )
 
 // Flags are kube-proxy's command line flags, and ours. They are registered once and read
@@ -69,6 +70,16 @@ func (f *Flags) Load(hostname string) (*Config, []Warning, error) {
 // even then.
 func Load(file []byte, hostname string) (*Config, []Warning, error) {
 	return load(file, NewFlags(pflag.NewFlagSet("", pflag.ContinueOnError)), hostname)
+}
+
+// Default is the configuration of a file in which nothing is set.
+func Default() (*Config, error) {
+	text, err := yaml.Marshal(typeMeta(proxyconfig.SchemeGroupVersion, kindKubeProxy))
+	if err != nil {
+		return nil, err
+	}
+	c, _, err := Load(text, "localhost")
+	return c, err
 }
 
 func load(file []byte, f *Flags, hostname string) (*Config, []Warning, error) {

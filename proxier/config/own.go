@@ -39,10 +39,15 @@ func (o *ownConfiguration) setDefaults() {
 	setDefault(&o.IPVS.NodePortRange, "30000-32767")
 }
 
-// written adds the fields that hold something before defaults are set.
+// written adds the fields that hold something else than the default before
+// defaults are set.
 func (o *ownConfiguration) written(paths map[string]bool) {
+	var defaults ownConfiguration
+	defaults.setDefaults()
+	timeout, ports := o.IPVS.DrainTimeout, o.IPVS.NodePortRange
 	for path, set := range map[string]bool{
-		"ipvs.drainTimeout": o.IPVS.DrainTimeout != nil, "ipvs.nodePortRange": o.IPVS.NodePortRange != "",
+		"ipvs.drainTimeout":  timeout != nil && *timeout != *defaults.IPVS.DrainTimeout,
+		"ipvs.nodePortRange": ports != "" && ports != defaults.IPVS.NodePortRange,
 		"ipvs.removeForeign": o.IPVS.RemoveForeign,
 	} {
 		if set {
