@@ -117,6 +117,9 @@ type Report struct {
 	// Following is true for one of the Followers; its State may be an earlier
 	// one than that of the pass before.
 	Following bool
+	// Loss is set when nearly everything that was served before is not any more;
+	// only the report of the pass's first dataplane has it.
+	Loss *Loss
 	// Drift means that nothing had changed but the kernel: somebody else wrote
 	// there, and Plan repairs it.
 	Drift bool

@@ -108,7 +108,7 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	before, start := r.state, time.Now()
 	snapshot := r.Store.Snapshot()
 	r.state = Build(before, snapshot, r.Options)
-	building := time.Since(start)
+	building, loss := time.Since(start), FindLoss(before, r.state)
 	if before == nil {
 		r.looking = true // nothing is remembered yet
 	}
@@ -118,6 +118,7 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 		report.Changes, report.Compared = snapshot.Changes, r.looking
 		report.Last = report.Err != nil || i == len(r.Dataplanes)-1
 		report.Building, building = building, 0
+		report.Loss, loss = loss, nil
 		r.planning += report.Planning
 		if report.Plan != nil && r.DryRun == nil {
 			report.Drift = unchanged && r.looking && drift(report.Plan)

@@ -43,8 +43,13 @@ type eventReporter struct {
 	problems map[string]map[proxier.Problem]bool
 }
 
-// Synced records an event for each refusal and problem that is new.
+// Synced records an event for each refusal and problem that is new, and one on
+// the Node when nearly everything is lost.
 func (e *eventReporter) Synced(r proxier.Report) {
+	if r.Loss != nil {
+		e.recorder.Eventf(nodeReference(e.node), nil, corev1.EventTypeWarning, "ServicesLost", "Program/"+string(r.Family),
+			"of %d Services with endpoints over %s, %d are suddenly left; the node does as the objects say", r.Loss.Before, r.Family, r.Loss.Left)
+	}
 	if r.Err != nil {
 		return
 	}

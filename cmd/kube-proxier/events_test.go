@@ -95,6 +95,25 @@ func TestAProblemOfTheNodeIsToldOnce(t *testing.T) {
 	}
 }
 
+func TestALossIsAnEventOfTheNode(t *testing.T) {
+	recorder := events.NewFakeRecorder(10)
+	e := eventReporter{recorder: recorder, node: "node1"}
+	state := proxier.Build(nil, clustergen.Uniform(2, 1).Snapshot(), clustergen.Options(proxier.IPv6))
+	e.Synced(proxier.Report{
+		Family: proxier.IPv6, Dataplane: "iptables", State: state, Err: errors.New("is told even so"),
+		Loss: &proxier.Loss{Before: 812, Left: 3},
+	})
+	if len(recorder.Events) != 1 {
+		t.Fatalf("got %d events, want one", len(recorder.Events))
+	}
+	got := <-recorder.Events
+	for _, part := range []string{"Warning", "ServicesLost", "812", "3", "IPv6"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("event %q does not hold %q", got, part)
+		}
+	}
+}
+
 // actions is a recorder that keeps the actions of events.
 type actions map[string]bool
 

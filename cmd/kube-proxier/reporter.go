@@ -25,6 +25,9 @@ func (l *logReporter) Synced(r proxier.Report) {
 	if finder, ok := r.Plan.(proxier.ProblemFinder); ok {
 		l.logProblems(r.Dataplane, finder.Problems())
 	}
+	if r.Loss != nil {
+		logger.Error(nil, "Nearly all Services are suddenly gone or without endpoints; that is put into force as the objects say it", "before", r.Loss.Before, "left", r.Loss.Left)
+	}
 	if r.Err != nil {
 		logger.Error(r.Err, "A pass failed; what was in force before may still be", "duration", r.Duration)
 		return

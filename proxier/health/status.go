@@ -25,6 +25,7 @@ type Status struct {
 type familyStatus struct {
 	services   int
 	problems   []proxier.Problem
+	loss       *lossPage          // the last one
 	dataplanes []*dataplaneStatus // in the order in which they were first seen
 }
 
@@ -56,7 +57,11 @@ func (s *Status) Synced(r proxier.Report) {
 	if !r.Following { // whose State may be an earlier one
 		f.services, f.problems = len(r.State.Services), r.State.Problems
 	}
-	f.dataplane(r.Dataplane).keep(r, now())
+	at := now()
+	if r.Loss != nil {
+		f.loss = &lossPage{at, r.Loss.Before, r.Loss.Left}
+	}
+	f.dataplane(r.Dataplane).keep(r, at)
 }
 
 func (f *familyStatus) dataplane(name string) *dataplaneStatus {
@@ -110,7 +115,15 @@ type familyPage struct {
 	LastUpdated  time.Time       `json:"lastUpdated,omitzero"`
 	Services     int             `json:"services"`
 	Problems     []string        `json:"problems"`
+	LastLoss     *lossPage       `json:"lastLoss,omitempty"`
 	Dataplanes   []dataplanePage `json:"dataplanes"`
+}
+
+// lossPage tells of a proxier.Loss.
+type lossPage struct {
+	Time   time.Time `json:"time"`
+	Before int       `json:"servicesBefore"`
+	Left   int       `json:"servicesLeft"`
 }
 
 type dataplanePage struct {
@@ -172,6 +185,7 @@ func (f *familyStatus) page(r familyReading) familyPage {
 	if f == nil {
 		return p
 	}
+	p.LastLoss = f.loss
 	p.Services, p.Problems = f.services, append(p.Problems, texts(f.problems)...)
 	for _, d := range f.dataplanes {
 		p.Dataplanes = append(p.Dataplanes, d.page())

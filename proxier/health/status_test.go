@@ -63,6 +63,7 @@ func TestStatusPage(t *testing.T) {
 		pass(timeout)
 		*e = proxier.NodeTainted
 		page("status-stalled")
+		synced(func(r *proxier.Report) { r.Loss = &proxier.Loss{Before: 812, Left: 3} })
 		synced(func(r *proxier.Report) { r.Drift, r.Plan = true, plan{summary: proxier.Summary{Chains: 1}} })
 		page("status-repaired")
 	})

@@ -225,3 +225,11 @@ type counted struct{ proxier.Plan }
 func (counted) Empty() bool                     { return false }
 func (counted) Summary() proxier.Summary        { return proxier.Summary{Flows: 7} }
 func (counted) RuleCounts() []proxier.RuleCount { return nil }
+
+func TestASuddenLossIsCounted(t *testing.T) {
+	s := newStage(t)
+	state := proxier.Build(nil, s.store.Snapshot(), s.Options)
+	s.expect("before", map[string]float64{"kubeproxier_sudden_losses_total" + family: 0})
+	s.Reporter.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Err: errors.New("failed"), Loss: &proxier.Loss{Before: 99}, Last: true})
+	s.expect("after", map[string]float64{"kubeproxier_sudden_losses_total" + family: 1})
+}

@@ -8,7 +8,7 @@ import (
 type ownVectors struct {
 	build                      *prometheus.GaugeVec
 	building, planning, apply  *prometheus.HistogramVec
-	failures, drift            *prometheus.CounterVec
+	failures, drift, losses    *prometheus.CounterVec
 	chains, deleted, ruleLines *prometheus.CounterVec
 	sent                       *prometheus.CounterVec
 	refused, problems          *prometheus.GaugeVec
@@ -27,6 +27,7 @@ func newOwnVectors() ownVectors {
 		apply:        histogram(p+"apply_duration_seconds", "Time that writing to the kernel took in one pass that had something to write.", buckets(), familyLabel, dataplane),
 		failures:     counter(p+"pass_failures_total", "Passes that failed.", familyLabel, dataplane),
 		drift:        counter(p+"drift_repairs_total", "Passes that repaired what somebody else had changed in the kernel.", familyLabel, dataplane),
+		losses:       counter(p+"sudden_losses_total", "Passes in which nearly all Services that were served ceased to be, because their objects or endpoints had gone.", familyLabel),
 		chains:       counter(p+"chains_written_total", "iptables chains written.", familyLabel, dataplane),
 		deleted:      counter(p+"chains_deleted_total", "iptables chains deleted.", familyLabel, dataplane),
 		ruleLines:    counter(p+"rules_written_total", "iptables rules written.", familyLabel, dataplane),
@@ -40,7 +41,7 @@ func newOwnVectors() ownVectors {
 
 func (v *ownVectors) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		v.build, v.building, v.planning, v.apply, v.failures, v.drift, v.chains, v.deleted, v.ruleLines, v.sent,
+		v.build, v.building, v.planning, v.apply, v.failures, v.drift, v.losses, v.chains, v.deleted, v.ruleLines, v.sent,
 		v.refused, v.problems, v.services, v.servicePorts,
 	}
 }

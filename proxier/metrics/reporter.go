@@ -34,6 +34,7 @@ func (m *Metrics) Reporter(family proxier.Family) proxier.Reporter {
 	m.restoreFailures.WithLabelValues(r.family)
 	m.partialRestoreFailures.WithLabelValues(r.family)
 	m.conntrackDeleted.WithLabelValues(r.family)
+	m.losses.WithLabelValues(r.family)
 	m.sync.WithLabelValues(r.family)
 	m.programming.WithLabelValues(r.family)
 	for _, kind := range []string{"Service", "EndpointSlice", "Node"} {
@@ -48,6 +49,9 @@ func (r *reporter) Synced(report proxier.Report) {
 		return
 	}
 	r.dataplane(report)
+	if report.Loss != nil {
+		r.losses.WithLabelValues(r.family).Inc()
+	}
 	if report.Following {
 		if report.Dataplane == "conntrack" {
 			r.conntracked(report)
