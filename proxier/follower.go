@@ -21,13 +21,14 @@ type follower struct {
 	looking bool
 }
 
-// follow starts a goroutine for each of the Followers; they end with ctx.
-func (r *Reconciler) follow(ctx context.Context, running *sync.WaitGroup) {
+// follow starts a goroutine for each of the Followers; they end with ctx, or
+// after what they are doing when stop is closed.
+func (r *Reconciler) follow(ctx context.Context, stop <-chan struct{}, running *sync.WaitGroup) {
 	r.following = nil
 	for _, d := range r.Followers {
 		f := &follower{reconciler: r, dataplane: d, wake: make(chan struct{}, 1), looking: true}
 		r.following = append(r.following, f)
-		c := cycle{pacer: r.Pacer, wake: f.wake, pass: f.pass, forget: f.forget}
+		c := cycle{pacer: r.Pacer, wake: f.wake, pass: f.pass, forget: f.forget, stop: stop}
 		running.Go(func() { _ = c.run(ctx) })
 	}
 }

@@ -48,6 +48,8 @@ type cycle struct {
 	forget func()
 	// due, if set, is told that a pass is to be made.
 	due func()
+	// stop, if set, ends the cycle when it is closed, but no pass.
+	stop <-chan struct{}
 }
 
 // An outcome is what a pass that did not fail says about the next.
@@ -61,7 +63,8 @@ type outcome struct {
 }
 
 // run makes a pass whenever something changed, until ctx ends, and returns its
-// error. A pass that fails is repeated, also if nothing changes.
+// error, or until stop is closed. A pass that fails is repeated, also if nothing
+// changes.
 func (c *cycle) run(ctx context.Context) error {
 	retry, resync := stopped(), stopped()
 	var due <-chan time.Time  // MinInterval after the last pass
@@ -69,8 +72,15 @@ func (c *cycle) run(ctx context.Context) error {
 	failures := 0
 	for {
 		select {
+		case <-c.stop: // even if something else is ready
+			return nil
+		default:
+		}
+		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-c.stop:
+			return nil
 		case <-c.wake:
 		case <-later:
 		case <-retry.C:
@@ -80,7 +90,7 @@ func (c *cycle) run(ctx context.Context) error {
 		if c.due != nil {
 			c.due()
 		}
-		if err := wait(ctx, due); err != nil {
+		if goOn, err := c.wait(ctx, due); !goOn {
 			return err
 		}
 		select {
@@ -115,14 +125,18 @@ func stopped() *time.Timer {
 	return t
 }
 
-func wait(ctx context.Context, due <-chan time.Time) error {
+// wait returns true when a pass may be made: at the time due, at once without
+// one; false when the cycle has to end.
+func (c *cycle) wait(ctx context.Context, due <-chan time.Time) (bool, error) {
 	if due == nil {
-		return nil
+		return true, nil
 	}
 	select {
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
+	case <-c.stop:
+		return false, nil
 	case <-due:
-		return nil
+		return true, nil
 	}
 }

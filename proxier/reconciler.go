@@ -44,11 +44,21 @@ type Reconciler struct {
 // Run makes a pass whenever something changed, until ctx ends; it starts once
 // the Store has synced. A pass that fails is repeated, also if nothing changes;
 // Run returns ctx's error only.
-func (r *Reconciler) Run(ctx context.Context) error {
+func (r *Reconciler) Run(ctx context.Context) error { return r.RunUntil(ctx, nil) }
+
+// RunUntil is Run, but also ends when stop is closed, without an error: after
+// the pass, and those of the Followers, that are being made then. So another
+// Reconciler can go on with the same Store from a kernel that nobody is about to
+// write to.
+func (r *Reconciler) RunUntil(ctx context.Context, stop <-chan struct{}) error {
+	wake := r.Store.Watch()
+	defer r.Store.Unwatch(wake)
+	listening, ignore := context.WithCancel(ctx)
+	defer ignore()
 	var following sync.WaitGroup
 	defer following.Wait()
-	r.follow(ctx, &following)
-	c := cycle{pacer: r.Pacer, wake: r.Store.Watch(), later: r.wakeUps(ctx), pass: r.pass, forget: r.forget}
+	r.follow(ctx, stop, &following)
+	c := cycle{pacer: r.Pacer, wake: wake, later: r.wakeUps(listening), pass: r.pass, forget: r.forget, stop: stop}
 	if r.Progress != nil {
 		c.due = func() { r.Progress.Due(r.Options.Family) }
 	}

@@ -55,6 +55,13 @@ func (s *Store) Watch() <-chan struct{} {
 	return c
 }
 
+// Unwatch ends what Watch began: c receives nothing new.
+func (s *Store) Unwatch(c <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watchers = slices.DeleteFunc(s.watchers, func(w chan struct{}) bool { return w == c })
+}
+
 // SetSynced says that all objects that existed at the start are in the store.
 func (s *Store) SetSynced() {
 	s.mu.Lock()
