@@ -5,16 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 
-	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
@@ -79,100 +76,30 @@ func writeConfig(c *config.Config, path string) error {
 // run serves until ctx ends. The rules stay in force then.
 func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io.Writer) error {
 	logger := klog.FromContext(ctx)
-	objects, err := newSource(c, d.manifests, in)
-	if err != nil {
-		return err
-	}
-	tools, without, err := findTools(ctx)
-	if err != nil {
-		return err
-	}
-	for _, err := range without {
-		logger.Info("One IP family is left out", "reason", err)
-	}
-	here, err := newHost(ctx, c)
-	if err != nil {
-		return err
-	}
-	var recorder events.EventRecorder
-	if objects.client != nil && !d.dryRun {
-		if recorder, err = startEvents(ctx, objects.client); err != nil {
-			return err
-		}
-	}
-	store := proxier.NewStore()
-	reportLeftovers(ctx, tools)
-	var healthy *healthService
-	var measured *metricsService
-	if !d.dryRun {
-		healthy = newHealthService(logger, c, store, recorder, objects.client == nil)
-		measured = newMetricsService(logger, c, store, healthy)
-	}
 	group, running := errgroup.WithContext(ctx)
-	reporter := func() proxier.Reporter { return newReporter(logger, recorder, c.NodeName) }
-	reconcilers, err := d.newReconcilers(running, here, tools, store, reporter, out)
+	r, err := d.newResident(running, c, in, out)
 	if err != nil {
 		return err
 	}
-	if err := here.prepare(running, tools, d.dryRun); err != nil {
+	reportLeftovers(ctx, r.tools)
+	first, err := r.prepare(running, c)
+	if err != nil {
 		return err
 	}
-	if d.dryRun {
-		printNodeParameters(out, c)
-	} else if err := setNodeParameters(logger, c); err != nil && recorder != nil {
-		recorder.Eventf(nodeReference(c.NodeName), nil, corev1.EventTypeWarning, "KernelParametersNotSet", "StartKubeProxy", "%.900v", err)
-	}
-	for _, r := range reconcilers {
-		healthy.watch(r)
-		measured.watch(r)
-		group.Go(func() error { return r.Run(running) })
-	}
-	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(tools), "dryRun", d.dryRun)
-	group.Go(func() error { return healthy.run(running) })
-	group.Go(func() error { return measured.run(running) })
-	group.Go(func() error { return objects.fill(running, store) })
-	group.Go(func() error { objects.announceWait(running, store); return nil })
+	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(r.tools), "dryRun", d.dryRun)
+	r.node.normal("Starting", "StartKubeProxy", "%s %s", eventSource, versionText())
+	r.adopt(first)
+	group.Go(func() error { return r.healthy.run(running) })
+	group.Go(func() error { return r.measured.run(running) })
+	group.Go(func() error { return r.objects.fill(running, r.store) })
+	group.Go(func() error { r.objects.announceWait(running, r.store); return nil })
 	err = group.Wait()
+	first.await()
 	if ctx.Err() != nil {
 		logger.Info("Ending; the rules stay in force")
 		return nil //nolint:nilerr // what failed because it was told to end
 	}
 	return err
-}
-
-// newReconcilers makes one for each family.
-func (d *daemon) newReconcilers(ctx context.Context, here *host, tools []*iptables.Tool, store *proxier.Store,
-	reporter func() proxier.Reporter, out io.Writer,
-) ([]*proxier.Reconciler, error) {
-	c := here.config
-	var printing sync.Mutex
-	var reconcilers []*proxier.Reconciler
-	for _, tool := range tools {
-		dataplanes, err := here.dataplanes(ctx, tool)
-		if err != nil {
-			return nil, err
-		}
-		r := &proxier.Reconciler{
-			Store:      store,
-			Options:    c.Options(tool.Family),
-			Dataplanes: dataplanes,
-			Followers:  here.followers(tool),
-			Reporter:   reporter(),
-			Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
-		}
-		if d.dryRun {
-			r.DryRun = func(dataplane string, plan proxier.Plan) {
-				if _, ok := plan.(otherTurn); ok {
-					return
-				}
-				printing.Lock()
-				defer printing.Unlock()
-				printPlan(out, tool.Family, dataplane, plan)
-			}
-		}
-		reconcilers = append(reconcilers, r)
-	}
-	return reconcilers, nil
 }
 
 // newReporter tells of one family's passes: in the log and, where there is a

@@ -32,6 +32,27 @@ func nodeReference(name string) *corev1.ObjectReference {
 	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name, UID: types.UID(name)}
 }
 
+// nodeEvents are events on this node's Node object; none without a recorder.
+type nodeEvents struct {
+	recorder events.EventRecorder
+	name     string
+}
+
+func (n nodeEvents) normal(reason, action, note string, args ...any) {
+	n.record(corev1.EventTypeNormal, reason, action, note, args...)
+}
+
+func (n nodeEvents) warning(reason, action, note string, args ...any) {
+	n.record(corev1.EventTypeWarning, reason, action, note, args...)
+}
+
+func (n nodeEvents) record(kind, reason, action, note string, args ...any) {
+	if n.recorder == nil {
+		return
+	}
+	n.recorder.Eventf(nodeReference(n.name), nil, kind, reason, action, note, args...)
+}
+
 // An eventReporter tells the owner of a Service, on the Service itself, that
 // the kernel of a node refuses it, or that the node lacks what it asks for. It
 // is used by one goroutine.

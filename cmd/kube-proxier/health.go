@@ -4,12 +4,12 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/health"
+	"github.com/kube-proxier/kube-proxier/proxier/listen"
 )
 
 // stallPeriods is how many sync periods work may wait before a family is
@@ -20,17 +20,21 @@ const stallPeriods = 2
 // runs, does nothing: whoever proxies in earnest has the ports.
 type healthService struct {
 	health   *health.Health
-	server   *health.Server
+	pages    *health.Server
+	listener *listen.Server
+	families map[proxier.Family]proxier.Progress
 	logger   klog.Logger
-	recorder events.EventRecorder // may be nil
-	node     string
+	node     nodeEvents
 }
 
-func newHealthService(logger klog.Logger, c *config.Config, store *proxier.Store, recorder events.EventRecorder, manifests bool) *healthService {
-	h := &healthService{health: health.New(stallPeriods * c.SyncPeriod), logger: logger, recorder: recorder, node: c.NodeName}
-	h.server = &health.Server{
-		Address: c.HealthzAddress, HardFail: c.BindAddressHardFail, Health: h.health, Failed: h.serverFailed,
-		Status: &health.Status{Version: versionText(), Node: c.NodeName, Mode: c.Mode},
+func newHealthService(logger klog.Logger, c *config.Config, store *proxier.Store, node nodeEvents, manifests bool) *healthService {
+	h := &healthService{
+		health: health.New(stallPeriods * c.SyncPeriod), families: map[proxier.Family]proxier.Progress{},
+		logger: logger, node: node,
+	}
+	h.pages = &health.Server{
+		Health: h.health,
+		Status: &health.Status{Version: versionText(), Node: c.NodeName},
 		Eligibility: func() proxier.Eligibility {
 			e := store.Eligibility()
 			if manifests && e == proxier.NodeMissing {
@@ -39,42 +43,70 @@ func newHealthService(logger klog.Logger, c *config.Config, store *proxier.Store
 			return e
 		},
 	}
+	h.listener = listen.At(healthPlace(c), "healthzBindAddress", h.pages.HTTPServer)
+	h.listener.Failed = h.serverFailed
 	return h
 }
 
-// watch adds to r what it has to tell of its passes.
-func (h *healthService) watch(r *proxier.Reconciler) {
+func healthPlace(c *config.Config) listen.Place {
+	return listen.Place{Address: c.HealthzAddress, HardFail: c.BindAddressHardFail}
+}
+
+// add adds a family. All of them come before run.
+func (h *healthService) add(family proxier.Family) {
 	if h == nil {
 		return
 	}
-	checks := &health.Checks{Family: r.Options.Family, Healthy: h.health.Healthy, Failed: h.checkFailed}
-	h.server.Status.Checks = append(h.server.Status.Checks, checks)
-	r.Progress = health.Progress{Health: h.health, Checks: checks}
-	r.Reporter = reporters{r.Reporter, h.server.Status}
+	checks := &health.Checks{Family: family, Healthy: h.health.Healthy, Failed: h.checkFailed}
+	h.pages.Status.Checks = append(h.pages.Status.Checks, checks)
+	h.families[family] = health.Progress{Health: h.health, Checks: checks}
 }
 
-// run serves until ctx ends. All of watch must have come before.
+// progress is who is told of the passes over a family as a whole.
+func (h *healthService) progress(family proxier.Family) proxier.Progress {
+	if h == nil {
+		return nil
+	}
+	return h.families[family]
+}
+
+// reporter keeps the status.
+func (h *healthService) reporter() proxier.Reporter {
+	if h == nil {
+		return reporters{}
+	}
+	return h.pages.Status
+}
+
+// begin tells that passes are made as c says from now on. What waits, goes on
+// waiting: a change of the configuration heals nothing by itself.
+func (h *healthService) begin(c *config.Config) {
+	if h != nil {
+		h.health.SetTimeout(stallPeriods * c.SyncPeriod)
+		h.pages.Status.Begin(c.Mode)
+	}
+}
+
+// run serves until ctx ends.
 func (h *healthService) run(ctx context.Context) error {
 	if h == nil {
 		return nil
 	}
-	return h.server.Run(ctx)
+	return h.listener.Run(ctx)
 }
 
 func (h *healthService) serverFailed(err error) {
-	h.logger.Error(err, "Health is not served", "retry", health.Retry, "hardFail", h.server.HardFail)
-	if h.recorder != nil {
-		h.recorder.Eventf(nodeReference(h.node), nil, corev1.EventTypeWarning, "FailedToStartProxierHealthcheck", "StartKubeProxier", "%.500v", err)
-	}
+	h.logger.Error(err, "Health is not served", "retry", listen.Retry, "hardFail", h.listener.Place().HardFail)
+	h.node.warning("FailedToStartProxierHealthcheck", "StartKubeProxy", "%.500v", err)
 }
 
 func (h *healthService) checkFailed(service *corev1.Service, port uint16, err error) {
 	h.logger.Error(err, "A health check node port is not served; it is tried again", "service", klog.KObj(service), "port", port)
-	if h.recorder != nil {
+	if h.node.recorder != nil {
 		reference := &corev1.ObjectReference{
 			APIVersion: "v1", Kind: "Service", Namespace: service.Namespace, Name: service.Name, UID: service.UID,
 		}
-		h.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "FailedToStartServiceHealthcheck", "Listen",
-			"node %s: %.500v", h.node, err)
+		h.node.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "FailedToStartServiceHealthcheck", "Listen",
+			"node %s: %.500v", h.node.name, err)
 	}
 }

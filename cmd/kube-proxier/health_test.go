@@ -17,7 +17,7 @@ import (
 
 func TestWhatCannotBeListenedOnIsAnEvent(t *testing.T) {
 	recorder := events.NewFakeRecorder(10)
-	h := newHealthService(klog.Background(), &config.Config{NodeName: "node1", SyncPeriod: time.Second}, proxier.NewStore(), recorder, false)
+	h := newHealthService(klog.Background(), &config.Config{NodeName: "node1", SyncPeriod: time.Second}, proxier.NewStore(), nodeEvents{recorder, "node1"}, false)
 	inUse := errors.New("address already in use")
 	h.checkFailed(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}}, 31000, inUse)
 	h.serverFailed(inUse)
@@ -32,7 +32,7 @@ func TestWhatCannotBeListenedOnIsAnEvent(t *testing.T) {
 			}
 		}
 	}
-	h.recorder = nil // without an API server the log says it
+	h.node.recorder = nil // without an API server the log says it
 	h.checkFailed(&corev1.Service{}, 31000, inUse)
 	h.serverFailed(inUse)
 }
@@ -44,8 +44,8 @@ func TestOnlyInAClusterANodeNeedsItsObject(t *testing.T) {
 		want      proxier.Eligibility
 	}{{"from an API server", false, proxier.NodeMissing}, {"from manifests", true, proxier.Eligible}} {
 		t.Run(test.name, func(t *testing.T) {
-			h := newHealthService(klog.Background(), &config.Config{}, proxier.NewStore(), nil, test.manifests)
-			if got := h.server.Eligibility(); got != test.want {
+			h := newHealthService(klog.Background(), &config.Config{}, proxier.NewStore(), nodeEvents{}, test.manifests)
+			if got := h.pages.Eligibility(); got != test.want {
 				t.Errorf("%q, want %q", got, test.want)
 			}
 		})
@@ -54,11 +54,12 @@ func TestOnlyInAClusterANodeNeedsItsObject(t *testing.T) {
 
 func TestADryRunHasNoHealthService(t *testing.T) {
 	var h *healthService
-	r := proxier.Reconciler{}
-	h.watch(&r)
-	if r.Progress != nil || r.Reporter != nil {
+	h.add(proxier.IPv4)
+	h.begin(&config.Config{})
+	if h.progress(proxier.IPv4) != nil {
 		t.Error("it watches")
 	}
+	h.reporter().Synced(proxier.Report{})
 	if err := h.run(t.Context()); err != nil {
 		t.Error(err)
 	}

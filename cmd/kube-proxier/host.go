@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/klog/v2"
 
@@ -30,6 +31,9 @@ type host struct {
 	kernel     sysctl.Version
 	// moved are told when an address of this host came or went.
 	moved []chan struct{}
+
+	mu     sync.Mutex
+	opened []*ipvs.Netlink
 }
 
 // newHost looks whether this host has what the mode needs. Nothing is changed.
@@ -81,7 +85,7 @@ func (h *host) dataplanes(ctx context.Context, tool *iptables.Tool) ([]proxier.D
 // servers they mark traffic for, and last where rules of iptables mode serve
 // until then; see docs/ipvs.md.
 func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane) ([]proxier.Dataplane, error) {
-	kernel, err := ipvs.Open(tool.Family)
+	kernel, err := h.open(tool.Family)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +116,28 @@ func (h *host) followers(tool *iptables.Tool) []proxier.Dataplane {
 		followers = append(followers, &virtualLeftovers{host: h, family: tool.Family, rules: tablesOf{tool}})
 	}
 	return followers
+}
+
+// open is ipvs.Open, until the host is closed.
+func (h *host) open(family proxier.Family) (*ipvs.Netlink, error) {
+	kernel, err := ipvs.Open(family)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.opened = append(h.opened, kernel)
+	return kernel, nil
+}
+
+// close releases what the dataplanes use; none of them may be in use.
+func (h *host) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, kernel := range h.opened {
+		kernel.Close()
+	}
+	h.opened = nil
 }
 
 // options shape virtual servers, but for the node's addresses.

@@ -38,7 +38,9 @@ func TestAMetricsAddressThatIsTaken(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			ended := make(chan error, 1)
-			go func() { ended <- newMetricsService(logger, c, proxier.NewStore(), nil).run(ctx) }()
+			go func() {
+				ended <- newMetricsService(logger, func() *config.Config { return c }, proxier.NewStore(), nodeEvents{}, nil).run(ctx)
+			}()
 			if hard {
 				if err := <-ended; err == nil || !strings.Contains(err.Error(), "metricsBindAddress "+c.MetricsAddress.String()) {
 					t.Errorf("it ended with %v, want the address named", err)

@@ -79,7 +79,7 @@ func (l *virtualLeftovers) newParts(ctx context.Context) ([]proxier.Dataplane, e
 	}
 	wasHere := now.Type != "" || l.host.config.IPVS.RemoveForeign
 	if wasHere && exists("/proc/thread-self/net/ip_vs") {
-		kernel, err := ipvs.Open(l.family)
+		kernel, err := l.host.open(l.family)
 		if err != nil {
 			return nil, err
 		}

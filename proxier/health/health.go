@@ -10,9 +10,8 @@ import (
 // A Health judges each family by the work that waits. It is safe for concurrent
 // use.
 type Health struct {
-	timeout time.Duration
-
 	mu       sync.Mutex
+	timeout  time.Duration
 	families map[proxier.Family]*work
 }
 
@@ -29,6 +28,14 @@ type work struct {
 // that long. A family counts from its first Due on.
 func New(timeout time.Duration) *Health {
 	return &Health{timeout: timeout, families: map[proxier.Family]*work{}}
+}
+
+// SetTimeout changes for how long work may wait, that which waits already
+// included.
+func (h *Health) SetTimeout(timeout time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.timeout = timeout
 }
 
 // Due says that a family has something to do.

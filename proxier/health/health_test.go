@@ -21,10 +21,9 @@ func pass(d time.Duration) {
 
 func newServer() (*Server, *proxier.Eligibility) {
 	e := new(proxier.Eligibility)
-	return &Server{
-		Health: New(timeout), Eligibility: func() proxier.Eligibility { return *e },
-		Status: &Status{Version: "v1", Node: "node1", Mode: "iptables"},
-	}, e
+	status := &Status{Version: "v1", Node: "node1"}
+	status.Begin("iptables")
+	return &Server{Health: New(timeout), Eligibility: func() proxier.Eligibility { return *e }, Status: status}, e
 }
 
 func TestProxyHealth(t *testing.T) {

@@ -12,12 +12,13 @@ import (
 // A Status keeps what the last passes did, for people to read. It is a
 // proxier.Reporter for any number of families, and safe for concurrent use.
 type Status struct {
-	// Version, Node and Mode are shown as they are.
-	Version, Node, Mode string
+	// Version and Node are shown as they are.
+	Version, Node string
 	// Checks are the health check node ports to show.
 	Checks []*Checks
 
 	mu       sync.Mutex
+	mode     string
 	families map[proxier.Family]*familyStatus
 }
 
@@ -40,6 +41,17 @@ type dataplaneStatus struct {
 	repaired bool
 	refused  []proxier.Refusal
 	problems []proxier.Problem
+}
+
+// Begin says in which mode the passes are from now on, and forgets the
+// dataplanes of those before.
+func (s *Status) Begin(mode string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mode = mode
+	for _, f := range s.families {
+		f.dataplanes = nil
+	}
 }
 
 // Synced keeps what a pass did.
@@ -161,7 +173,7 @@ type refusalPage struct {
 
 func (s *Status) page(r reading, e proxier.Eligibility) statusPage {
 	p := statusPage{
-		Version: s.Version, Node: s.Node, Mode: s.Mode, CurrentTime: r.at,
+		Version: s.Version, Node: s.Node, CurrentTime: r.at,
 		Healthy: r.healthy, NodeEligible: e == proxier.Eligible, NotEligible: e,
 		Families: map[proxier.Family]familyPage{}, HealthChecks: map[proxier.Family][]checkPageItem{},
 	}
@@ -170,6 +182,7 @@ func (s *Status) page(r reading, e proxier.Eligibility) statusPage {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p.Mode = s.mode
 	for family, f := range r.families {
 		p.Families[family] = s.families[family].page(f)
 	}

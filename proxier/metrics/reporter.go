@@ -43,6 +43,15 @@ func (m *Metrics) Reporter(family proxier.Family) proxier.Reporter {
 	return r
 }
 
+// Begin says that passes are made by other dataplanes from now on: what the
+// gauges say of the earlier ones is gone. No Reporter may be told of a pass at
+// the same time.
+func (m *Metrics) Begin() {
+	m.ownVectors.refused.Reset()
+	m.rules.Reset()
+	m.rulesLast.Reset()
+}
+
 // Synced counts one report. What a dry run would have done is not counted.
 func (r *reporter) Synced(report proxier.Report) {
 	if report.DryRun {

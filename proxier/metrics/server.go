@@ -1,11 +1,8 @@
 package metrics
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/pprof"
 	"strconv"
@@ -22,8 +19,8 @@ type Pages struct {
 	// Config returns the configuration in force: a KubeProxyConfiguration as
 	// YAML, with all defaults.
 	Config func() ([]byte, error)
-	// Profiling serves net/http/pprof under /debug/pprof/.
-	Profiling bool
+	// Profiling says whether net/http/pprof is served under /debug/pprof/.
+	Profiling func() bool
 }
 
 // Handler serves kube-proxy's paths: /metrics, /healthz (always ok: whether
@@ -35,14 +32,21 @@ func (m *Metrics) Handler(pages Pages) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, "ok") })
 	mux.HandleFunc("GET /proxyMode", func(w http.ResponseWriter, _ *http.Request) { text(w, pages.Mode()) })
 	mux.HandleFunc("GET /configz", func(w http.ResponseWriter, _ *http.Request) { configz(w, pages.Config) })
-	if pages.Profiling {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol) // go tool pprof asks so
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	profiled := func(handler http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if !pages.Profiling() {
+				http.NotFound(w, r)
+				return
+			}
+			handler(w, r)
+		}
 	}
+	mux.HandleFunc("GET /debug/pprof/", profiled(pprof.Index))
+	mux.HandleFunc("GET /debug/pprof/cmdline", profiled(pprof.Cmdline))
+	mux.HandleFunc("GET /debug/pprof/profile", profiled(pprof.Profile))
+	mux.HandleFunc("GET /debug/pprof/symbol", profiled(pprof.Symbol))
+	mux.HandleFunc("POST /debug/pprof/symbol", profiled(pprof.Symbol)) // go tool pprof asks so
+	mux.HandleFunc("GET /debug/pprof/trace", profiled(pprof.Trace))
 	return mux
 }
 
@@ -71,21 +75,14 @@ func configz(w http.ResponseWriter, config func() ([]byte, error)) {
 	_, _ = w.Write(document) // the client may be gone
 }
 
-// Serve answers on the listener until ctx ends, and closes it. Requests that
-// are running then are cut off: the program ends at once.
-func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	server := &http.Server{
-		Handler:           handler,
+// HTTPServer is one that answers with Handler.
+func (m *Metrics) HTTPServer(pages Pages) *http.Server {
+	return &http.Server{
+		Handler:           m.Handler(pages),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }
 
 // Answered counts an answer of the health server, by its path and HTTP status

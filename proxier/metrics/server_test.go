@@ -1,16 +1,12 @@
 package metrics_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
@@ -23,13 +19,13 @@ func pages(t *testing.T) metrics.Pages {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return metrics.Pages{Mode: func() string { return c.Mode }, Config: c.YAML}
+	return metrics.Pages{Mode: func() string { return c.Mode }, Config: c.YAML, Profiling: func() bool { return false }}
 }
 
 func TestPaths(t *testing.T) {
 	plain := pages(t)
 	profiled, broken := plain, plain
-	profiled.Profiling = true
+	profiled.Profiling = func() bool { return true }
 	broken.Config = func() ([]byte, error) { return nil, errors.New("gone") }
 	const text = "text/plain; charset=utf-8"
 	for _, c := range []struct {
@@ -77,35 +73,5 @@ func TestConfigzIsAKubeProxyConfiguration(t *testing.T) {
 	c := got["kubeproxy.config.k8s.io"]
 	if len(got) != 1 || c.APIVersion != "kubeproxy.config.k8s.io/v1alpha1" || c.Kind != "KubeProxyConfiguration" {
 		t.Errorf("got %s", w.Body)
-	}
-}
-
-func TestServeEndsWithItsContext(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- metrics.Serve(ctx, listener, metrics.New(proxier.NewStore(), "v1").Handler(pages(t)))
-	}()
-	response, err := http.Get("http://" + listener.Addr().String() + "/healthz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(response.Body)
-	response.Body.Close()
-	if err != nil || string(body) != "ok" {
-		t.Errorf("/healthz says %q, %v", body, err)
-	}
-	cancel()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Error("it has not ended")
 	}
 }

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/config"
+)
+
+// A generation is what one configuration makes of this host: its dataplanes and
+// the Reconcilers that drive them. One comes after the other, on the same Store,
+// as a process comes after the one before: the first pass reads the kernel, and
+// changes only what is not right. So a new mode serves before the old one is
+// removed.
+type generation struct {
+	config      *config.Config
+	host        *host
+	reconcilers []*proxier.Reconciler
+
+	// life ends with the generation.
+	life    context.Context
+	cancel  context.CancelFunc
+	stop    chan struct{}
+	running sync.WaitGroup
+}
+
+// prepare makes all that can fail, while another generation may serve: nothing
+// is written yet that this one minds.
+func (r *resident) prepare(ctx context.Context, c *config.Config) (*generation, error) {
+	g := &generation{config: c, stop: make(chan struct{})}
+	g.life, g.cancel = context.WithCancel(ctx)
+	if err := r.furnish(g); err != nil {
+		g.discard()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (r *resident) furnish(g *generation) (err error) {
+	if g.host, err = newHost(g.life, g.config); err != nil {
+		return err
+	}
+	for _, tool := range r.tools {
+		reconciler, err := r.newReconciler(g, tool)
+		if err != nil {
+			return err
+		}
+		g.reconcilers = append(g.reconcilers, reconciler)
+	}
+	return g.host.prepare(g.life, r.tools, r.dryRun)
+}
+
+func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.Reconciler, error) {
+	dataplanes, err := g.host.dataplanes(g.life, tool)
+	if err != nil {
+		return nil, err
+	}
+	c := g.config
+	reconciler := &proxier.Reconciler{
+		Store:      r.store,
+		Options:    c.Options(tool.Family),
+		Dataplanes: dataplanes,
+		Followers:  g.host.followers(tool),
+		Reporter:   r.reporters[tool.Family],
+		Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
+		Progress:   r.healthy.progress(tool.Family),
+	}
+	if r.dryRun {
+		reconciler.DryRun = func(dataplane string, plan proxier.Plan) {
+			if _, ok := plan.(otherTurn); ok {
+				return
+			}
+			r.printing.Lock()
+			defer r.printing.Unlock()
+			printPlan(r.out, tool.Family, dataplane, plan)
+		}
+	}
+	return reconciler, nil
+}
+
+// adopt lets a generation serve. No other one may.
+func (r *resident) adopt(g *generation) {
+	r.inForce.Store(g.config)
+	r.healthy.begin(g.config)
+	r.measured.begin()
+	if r.dryRun {
+		printNodeParameters(r.out, g.config)
+	} else if err := setNodeParameters(r.logger, g.config); err != nil {
+		r.node.warning("KernelParametersNotSet", "StartKubeProxy", "%.900v", err)
+	}
+	for _, reconciler := range g.reconcilers {
+		g.running.Go(func() { _ = reconciler.RunUntil(g.life, g.stop) }) // only ever the end of its context
+	}
+}
+
+// await waits until the generation has ended with its context.
+func (g *generation) await() {
+	g.running.Wait()
+	g.discard()
+}
+
+// lastPass is how long a pass may go on that is being made when its generation
+// ends. A full load of a very large cluster takes half of it.
+const lastPass = time.Minute
+
+// end lets the passes end that are being made, so that nobody is killed half way
+// through a write; but not for longer than lastPass. Nothing is written by this
+// generation afterwards.
+func (g *generation) end() (err error) {
+	close(g.stop)
+	timer := time.AfterFunc(lastPass, g.cancel)
+	g.running.Wait()
+	if !timer.Stop() {
+		err = errors.New("the last pass under the former configuration was cut off: it took longer than " + lastPass.String())
+	}
+	g.discard()
+	return err
+}
+
+// discard releases what a generation holds that does not run.
+func (g *generation) discard() {
+	g.cancel()
+	if g.host != nil {
+		g.host.close()
+	}
+}

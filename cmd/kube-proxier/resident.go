@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
+
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/config"
+)
+
+// A resident is what lives as long as the process, while one configuration
+// follows the other: the objects, this host's tools, and all who are told how
+// things go.
+type resident struct {
+	logger  klog.Logger
+	objects *objectSource
+	store   *proxier.Store
+	tools   []*iptables.Tool
+	node    nodeEvents
+	// healthy and measured are nil in a dry run.
+	healthy  *healthService
+	measured *metricsService
+	// reporters are those of each family.
+	reporters map[proxier.Family]proxier.Reporter
+	// inForce is the configuration of the generation that serves.
+	inForce atomic.Pointer[config.Config]
+
+	dryRun   bool
+	out      io.Writer
+	printing sync.Mutex
+}
+
+// newResident finds what has to be there whatever the configuration says later.
+// It writes nothing.
+func (d *daemon) newResident(ctx context.Context, c *config.Config, in io.Reader, out io.Writer) (*resident, error) {
+	logger := klog.FromContext(ctx)
+	objects, err := newSource(c, d.manifests, in)
+	if err != nil {
+		return nil, err
+	}
+	tools, without, err := findTools(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range without {
+		logger.Info("One IP family is left out", "reason", err)
+	}
+	r := &resident{
+		logger: logger, objects: objects, store: proxier.NewStore(), tools: tools,
+		reporters: map[proxier.Family]proxier.Reporter{}, dryRun: d.dryRun, out: out,
+	}
+	r.inForce.Store(c)
+	var recorder events.EventRecorder
+	if objects.client != nil && !d.dryRun {
+		if recorder, err = startEvents(ctx, objects.client); err != nil {
+			return nil, err
+		}
+	}
+	r.node = nodeEvents{recorder, c.NodeName}
+	if !d.dryRun {
+		r.healthy = newHealthService(logger, c, r.store, r.node, objects.client == nil)
+		r.measured = newMetricsService(logger, r.inForce.Load, r.store, r.node, r.healthy)
+	}
+	for _, tool := range tools {
+		r.healthy.add(tool.Family)
+		r.reporters[tool.Family] = reporters{
+			newReporter(logger, recorder, c.NodeName), r.healthy.reporter(), r.measured.reporter(tool.Family),
+		}
+	}
+	return r, nil
+}
