@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -32,6 +33,26 @@ func Observe(kernel Ruleset) Observation {
 		o.Own.Tables = append(o.Own.Tables, own)
 	}
 	return o
+}
+
+// Foreign is the rest: what others have, without our chains and the jumps to
+// them in built-in chains.
+func Foreign(kernel Ruleset) Ruleset {
+	var others Ruleset
+	for _, table := range kernel.Tables {
+		foreign := Table{Name: table.Name}
+		for _, c := range table.Chains {
+			if OwnedChain(table.Name, c.Name) {
+				continue
+			}
+			rules := slices.DeleteFunc(slices.Clone(c.Rules), func(rule string) bool {
+				return c.Policy != "" && OwnedChain(table.Name, jumpTarget(rule))
+			})
+			foreign.Chains = append(foreign.Chains, &Chain{Name: c.Name, Policy: c.Policy, Rules: rules})
+		}
+		others.Tables = append(others.Tables, foreign)
+	}
+	return others
 }
 
 // jumps are the rules of somebody else's chain that lead to ours. In a

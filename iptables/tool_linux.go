@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,15 +219,6 @@ var lineNumber = regexp.MustCompile(`\bline:? (\d+)`)
 func restore(cmd *exec.Cmd, input string) error {
 	var output bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &output, &output
-	// If this process is killed, the tool must not write what is old by then
-	// over what the next one has written; it may be waiting for the lock. The
-	// signal comes with the end of the thread that started it (prctl(2)).
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	if err == nil {
 		return nil
@@ -257,11 +247,53 @@ func (t *Tool) Probe(ctx context.Context) Features {
 }
 
 func (t *Tool) try(ctx context.Context, rule string) bool {
+	_, no := refused(t.tryAlone(ctx, trial([]Need{{Table: NAT, Rule: rule}})))
+	return !no
+}
+
+// tryAlone sends the input to the kernel in a network namespace that is gone
+// afterwards.
+func (t *Tool) tryAlone(ctx context.Context, input string) error {
 	cmd := t.run(ctx, "-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	err := restore(cmd, "*nat\n:KUBE-PROBE - [0:0]\n-A KUBE-PROBE "+rule+"\nCOMMIT\n")
-	_, no := refused(err)
-	return !no
+	return restore(cmd, input)
+}
+
+// Missing finds out by trial, in a network namespace of its own, which of the
+// needs the kernel or the tool does not meet. An error says that trying is not
+// possible.
+func (t *Tool) Missing(ctx context.Context, needs []Need) ([]Need, error) {
+	err := t.tryAlone(ctx, trial(needs))
+	if _, no := refused(err); !no {
+		return nil, err
+	}
+	if err := t.tryAlone(ctx, "*nat\nCOMMIT\n"); err != nil { // it is not for what the rules use
+		return nil, err
+	}
+	var missing []Need
+	for _, need := range needs {
+		err := t.tryAlone(ctx, trial([]Need{need}))
+		_, no := refused(err)
+		switch {
+		case no:
+			missing = append(missing, need)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return missing, nil
+}
+
+// ReadAll reads the tables nat and filter, what belongs to others included. A
+// table that does not exist is not created, and not in the result.
+func (t *Tool) ReadAll(ctx context.Context) (Ruleset, error) {
+	var tables []string
+	for _, table := range []string{NAT, Filter} {
+		if t.MayHold(table) {
+			tables = append(tables, table)
+		}
+	}
+	return read(ctx, t, tables)
 }
 
 // liberal reports whether conntrack is told to take TCP packets out of the

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
 
@@ -38,6 +40,7 @@ func Conntrack(c config.Conntrack, cpus int, sys string) []Parameter {
 	}
 	if limit := connections(c, cpus); limit > 0 {
 		want("nf_conntrack_max", "maxPerCore", strconv.Itoa(limit))
+		parameters[0].MoreWillDo = true
 		parameters = append(parameters, Parameter{
 			Name: "module nf_conntrack hashsize", Want: strconv.Itoa(limit / 4), AtLeast: true,
 			File: filepath.Join(sys, "module/nf_conntrack/parameters/hashsize"),
@@ -78,7 +81,8 @@ func connections(c config.Conntrack, cpus int) int {
 func Process(oomScoreAdj int) []Parameter {
 	return []Parameter{{
 		Name: "oom_score_adj of kube-proxier", Want: strconv.Itoa(oomScoreAdj), File: "/proc/self/oom_score_adj",
-		Why: "oomScoreAdj asks for it: CAP_SYS_RESOURCE is needed to lower it",
+		Capability: unix.CAP_SYS_RESOURCE,
+		Why:        "oomScoreAdj asks for it: CAP_SYS_RESOURCE is needed to lower it",
 	}}
 }
 

@@ -82,6 +82,26 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// A limit above the wanted one is lowered; where that is impossible, nobody has
+// to be told.
+func TestSetToleratesMore(t *testing.T) {
+	limit := func(have string) sysctl.Outcome {
+		return sysctl.Outcome{Parameter: sysctl.Parameter{Name: "net.limit", Want: "100", MoreWillDo: true}, Have: have}
+	}
+	for have, want := range map[string]bool{"101": true, "99": false, "": false, "many": false} {
+		if o := limit(have); o.Tolerable() != want {
+			t.Errorf("%q tolerable: %t", have, !want)
+		}
+	}
+	dir := root(t, map[string]string{"net.limit": "200"})
+	if o := sysctl.Set(dir, []sysctl.Parameter{limit("").Parameter}); len(o) != 1 || o[0].Err != nil {
+		t.Errorf("lowering: %v", o)
+	}
+	if limits := sysctl.Conntrack(config.Conntrack{MaxPerCore: 1}, 1, "/sys"); !limits[0].MoreWillDo || limits[1].MoreWillDo {
+		t.Errorf("%+v", limits)
+	}
+}
+
 func TestCheckWritesNothing(t *testing.T) {
 	dir := root(t, map[string]string{"net.a": "0"})
 	outcomes := sysctl.Check(dir, []sysctl.Parameter{{Name: "net.a", Want: "1"}})

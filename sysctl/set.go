@@ -16,12 +16,15 @@ type Outcome struct {
 	Err error
 }
 
+// Tolerable reports whether nothing is lost when the value stays.
+func (o Outcome) Tolerable() bool { return o.MoreWillDo && o.exceeded(o.Have) }
+
 // Check reads parameters, in their order, and returns those that are to be set
 // and those that cannot be read. Nothing is written.
 func Check(root string, parameters []Parameter) []Outcome {
 	var outcomes []Outcome
 	for _, p := range parameters {
-		value, err := os.ReadFile(p.path(root))
+		value, err := os.ReadFile(p.Path(root))
 		have := string(bytes.TrimSpace(value))
 		switch {
 		case err != nil:
@@ -36,12 +39,15 @@ func Check(root string, parameters []Parameter) []Outcome {
 
 // Set gives parameters their values, in their order. One that cannot be set
 // does not keep the others from it. What was as it should be is not written,
-// and not in the result.
+// and not in the result; nor is what stays, and may.
 func Set(root string, parameters []Parameter) []Outcome {
-	outcomes := Check(root, parameters)
-	for i, o := range outcomes {
+	var outcomes []Outcome
+	for _, o := range Check(root, parameters) {
 		if o.Err == nil {
-			outcomes[i].Err = change{o.Parameter, o.Have}.set(root)
+			o.Err = change{o.Parameter, o.Have}.set(root)
+		}
+		if o.Err == nil || !o.Tolerable() {
+			outcomes = append(outcomes, o)
 		}
 	}
 	return outcomes

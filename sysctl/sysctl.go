@@ -31,6 +31,12 @@ type Parameter struct {
 	Optional bool
 	// AtLeast parameters are numbers that are raised and never lowered.
 	AtLeast bool
+	// MoreWillDo parameters are limits that are lowered where that is possible,
+	// as kube-proxy does; but a higher one that cannot be changed is no error.
+	MoreWillDo bool
+	// Capability is that which a process needs to set it, of capabilities(7); 0
+	// where the permissions of the file decide.
+	Capability int
 	// File is where a parameter is that is none of /proc/sys; Name is then for
 	// people only.
 	File string
@@ -46,15 +52,18 @@ func (p Parameter) String() string {
 
 // satisfied reports whether a value will do.
 func (p Parameter) satisfied(have string) bool {
-	if have == p.Want || !p.AtLeast {
-		return have == p.Want
-	}
+	return have == p.Want || p.AtLeast && p.exceeded(have)
+}
+
+// exceeded reports whether a value is a number above the wanted one.
+func (p Parameter) exceeded(have string) bool {
 	is, err := strconv.Atoi(have)
 	want, errWant := strconv.Atoi(p.Want)
 	return err == nil && errWant == nil && is > want
 }
 
-func (p Parameter) path(root string) string {
+// Path is the parameter's file, below root where it is one of /proc/sys.
+func (p Parameter) Path(root string) string {
 	if p.File != "" {
 		return p.File
 	}
@@ -85,7 +94,7 @@ func (d *Dataplane) Plan(_ context.Context, state *proxier.State) (proxier.Plan,
 		if parameter.Needed != nil && !parameter.Needed(state) {
 			continue
 		}
-		value, err := os.ReadFile(parameter.path(d.root))
+		value, err := os.ReadFile(parameter.Path(d.root))
 		if errors.Is(err, fs.ErrNotExist) && parameter.Optional {
 			continue
 		}
@@ -105,7 +114,7 @@ type change struct {
 }
 
 func (c change) set(root string) error {
-	if err := write(c.path(root), c.Want); err != nil {
+	if err := write(c.Path(root), c.Want); err != nil {
 		return fmt.Errorf("%s is %s and cannot be set to %s: %w: %s", c.Name, c.have, c.Want, err, c.Why)
 	}
 	return nil

@@ -76,12 +76,16 @@ func writeConfig(c *config.Config, path string) error {
 // run serves until ctx ends. The rules stay in force then.
 func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io.Writer) error {
 	logger := klog.FromContext(ctx)
+	findings, err := lookAround(ctx, c, d.dryRun)
+	if err != nil {
+		return err
+	}
 	group, running := errgroup.WithContext(ctx)
 	r, err := d.newResident(running, c, in, out)
 	if err != nil {
 		return err
 	}
-	reportLeftovers(ctx, r.tools)
+	r.healthy.found(findings)
 	first, err := r.prepare(running, c)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/kube-proxier/kube-proxier/preflight"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/health"
@@ -50,6 +51,13 @@ func newHealthService(logger klog.Logger, c *config.Config, store *proxier.Store
 
 func healthPlace(c *config.Config) listen.Place {
 	return listen.Place{Address: c.HealthzAddress, HardFail: c.BindAddressHardFail}
+}
+
+// found shows what was found at the start.
+func (h *healthService) found(findings []preflight.Finding) {
+	if h != nil && len(findings) > 0 {
+		h.pages.Status.Findings = findings
+	}
 }
 
 // add adds a family. All of them come before run.

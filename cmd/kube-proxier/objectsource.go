@@ -25,6 +25,14 @@ type objectSource struct {
 	client kubernetes.Interface
 }
 
+// connectionOf is how the configuration reaches the API server.
+func connectionOf(c *config.Config) source.Connection {
+	return source.Connection{
+		Kubeconfig: c.Client.Kubeconfig, Master: c.Client.Master, QPS: c.Client.QPS, Burst: c.Client.Burst,
+		ContentType: c.Client.ContentType, AcceptContentTypes: c.Client.AcceptContentTypes, UserAgent: "kube-proxier",
+	}
+}
+
 // newSource is the manifests, where a path is given, else the API server.
 func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource, error) {
 	if manifests != "" {
@@ -35,10 +43,7 @@ func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource,
 		}
 		return &objectSource{run: m.Run, wait: func(context.Context) string { return name + " has not been read to its end" }}, nil
 	}
-	client, err := source.Connection{
-		Kubeconfig: c.Client.Kubeconfig, Master: c.Client.Master, QPS: c.Client.QPS, Burst: c.Client.Burst,
-		ContentType: c.Client.ContentType, AcceptContentTypes: c.Client.AcceptContentTypes, UserAgent: "kube-proxier",
-	}.Client()
+	client, err := connectionOf(c).Client()
 	if err != nil {
 		return nil, fmt.Errorf("%w (--manifests needs no API server)", err)
 	}

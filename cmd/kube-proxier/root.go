@@ -44,7 +44,7 @@ for that of diff.`,
 	p.flags = config.NewFlags(root.PersistentFlags())
 	p.klog = addKlogFlags(root.PersistentFlags())
 	run.addFlags(root.Flags())
-	root.AddCommand(newRender(p), newDiff(p), newCleanup(p), newConfig(p), newVersion())
+	root.AddCommand(newRender(p), newDiff(p), newCleanup(p), newCheck(p), newConfig(p), newVersion())
 	return root
 }
 

@@ -24,8 +24,6 @@ type Scenario struct {
 	// Prose says what the scenario shows.
 	Prose  string
 	Config *config.Config
-	// ConfigFile is the file that Config was read from, as one would write it.
-	ConfigFile string
 	// Objects have a Node in any case; Problems are those of reading them.
 	Objects  *source.Objects
 	Problems []proxier.Problem
@@ -72,16 +70,10 @@ func LoadAll(folder string) ([]*Scenario, error) {
 
 // Load reads one scenario.
 func Load(path string) (*Scenario, error) {
-	text, err := os.ReadFile(path)
+	archive, err := txtar.ParseFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, text)
-}
-
-// Parse reads the text of a scenario; path is for its name and for errors.
-func Parse(path string, text []byte) (*Scenario, error) {
-	archive := txtar.Parse(text)
 	s := &Scenario{
 		Name: strings.TrimSuffix(filepath.Base(path), ".txtar"), Path: path,
 		Prose: strings.TrimSpace(string(archive.Comment)), archive: archive,
@@ -113,7 +105,7 @@ func (s *Scenario) read() error {
 		}
 	}
 	var err error
-	if s.ConfigFile, s.Config, err = readConfig(s.section(sectionConfig)); err != nil {
+	if s.Config, err = readConfig(s.section(sectionConfig)); err != nil {
 		return fmt.Errorf("%s: %w", sectionConfig, err)
 	}
 	manifests := source.Manifests{

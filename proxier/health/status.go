@@ -14,6 +14,9 @@ import (
 type Status struct {
 	// Version and Node are shown as they are.
 	Version, Node string
+	// Findings is what was found to be wrong with this host at the start; shown
+	// as it is, or nil.
+	Findings any
 	// Checks are the health check node ports to show.
 	Checks []*Checks
 
@@ -109,13 +112,15 @@ func (d *dataplaneStatus) keep(r proxier.Report, at time.Time) {
 
 // statusPage is the body of /status. Times that have not come yet are left out.
 type statusPage struct {
-	Version      string                             `json:"version"`
-	Node         string                             `json:"node"`
-	Mode         string                             `json:"mode"`
-	CurrentTime  time.Time                          `json:"currentTime"`
-	Healthy      bool                               `json:"healthy"`
-	NodeEligible bool                               `json:"nodeEligible"`
-	NotEligible  proxier.Eligibility                `json:"notEligibleBecause,omitempty"`
+	Version      string              `json:"version"`
+	Node         string              `json:"node"`
+	Mode         string              `json:"mode"`
+	CurrentTime  time.Time           `json:"currentTime"`
+	Healthy      bool                `json:"healthy"`
+	NodeEligible bool                `json:"nodeEligible"`
+	NotEligible  proxier.Eligibility `json:"notEligibleBecause,omitempty"`
+	// Findings are of the start.
+	Findings     any                                `json:"findings,omitempty"`
 	Families     map[proxier.Family]familyPage      `json:"families"`
 	HealthChecks map[proxier.Family][]checkPageItem `json:"healthCheckNodePorts"`
 }
@@ -175,6 +180,7 @@ func (s *Status) page(r reading, e proxier.Eligibility) statusPage {
 	p := statusPage{
 		Version: s.Version, Node: s.Node, CurrentTime: r.at,
 		Healthy: r.healthy, NodeEligible: e == proxier.Eligible, NotEligible: e,
+		Findings: s.Findings,
 		Families: map[proxier.Family]familyPage{}, HealthChecks: map[proxier.Family][]checkPageItem{},
 	}
 	for _, c := range s.Checks {

@@ -28,6 +28,7 @@ func TestStatusPage(t *testing.T) {
 			compareGolden(t, name, ask(s.Handler(), http.MethodGet, "/status"))
 		}
 		page("status-at-start")
+		s.Status.Findings = []map[string]string{{"severity": "warning", "what": "FORWARD drops"}}
 		store := clustergen.Uniform(3, 1)
 		state := proxier.Build(nil, store.Snapshot(), clustergen.Options(proxier.IPv4))
 		state.Problems = []proxier.Problem{{Kind: "Service", Namespace: "shop", Name: "api", Field: "spec.ports[0].port", Value: "0", Reason: "must be from 1 to 65535"}}

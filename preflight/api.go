@@ -1,0 +1,63 @@
+package preflight
+
+import (
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// maxSkew is how far clocks may be apart without a word: tokens and
+// certificates are good for longer, and beginnings are checked to the second.
+const maxSkew = 30 * time.Second
+
+// api is about the API server. Nothing of it is fatal but a client that cannot
+// be made: a server that does not answer now may do so in a minute.
+func (j *judge) api(f Facts) {
+	if f.API == nil || f.Config == nil {
+		return
+	}
+	const subject = "API server"
+	a := f.API
+	if a.ClientErr != nil {
+		j.add(Fatal, subject, a.ClientErr.Error(), "there is nowhere to get Services from",
+			"name a file that this process may read with clientConnection.kubeconfig (--kubeconfig), or run it as a pod with a service account")
+		return
+	}
+	if a.Err != nil {
+		j.unanswered(*a)
+	} else {
+		j.ok(subject, a.Server+" answers")
+	}
+	for _, d := range a.Denied {
+		j.add(Warning, subject, fmt.Sprintf("%s: %v", d.Read, d.Err), "nothing is changed before all objects are there",
+			"bind the user to the ClusterRole system:node-proxier, or to one that may get, list and watch services, nodes and endpointslices")
+	}
+	if a.NodeMissing {
+		j.add(Warning, subject, fmt.Sprintf("there is no Node object named %s", f.Config.NodeName),
+			"nothing is changed before it is there, since it says which endpoints are this node's",
+			"give the name that kubectl get nodes shows with --hostname-override, or wait for the kubelet to register the node")
+	}
+	if a.Ahead > maxSkew || a.Ahead < -maxSkew {
+		direction, apart := "ahead of", a.Ahead
+		if apart < 0 {
+			direction, apart = "behind", -apart
+		}
+		j.add(Warning, "clock", fmt.Sprintf("the clock of %s is %s %s this host's", a.Server, apart.Round(time.Second), direction),
+			"certificates and tokens seem expired, or not yet valid, and times in logs and metrics are wrong", "let the hosts' clocks be set by NTP: timedatectl")
+	}
+}
+
+func (j *judge) unanswered(a API) {
+	const subject = "API server"
+	why, do := "nothing is changed before the objects have come; what is in force stays in force", "is the address right, and the network there?"
+	switch {
+	case apierrors.IsUnauthorized(a.Err):
+		do = "the token or certificate is wrong or has expired: renew the kubeconfig, or look whether the service account still exists"
+	case apierrors.IsForbidden(a.Err):
+		do = "bind the user to the ClusterRole system:node-proxier"
+	case apierrors.IsTooManyRequests(a.Err):
+		why, do = "it is overloaded, and asked again later", "look at its priority and fairness metrics"
+	}
+	j.add(Warning, subject, fmt.Sprintf("%s does not answer as it should: %v", a.Server, a.Err), why, do)
+}
