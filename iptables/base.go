@@ -71,8 +71,10 @@ func (w *writer) natBase(trees *natTrees) []*Chain {
 	nodePorts := trees.nodePorts.rules()
 	if w.virtual() {
 		services = append(services, w.virtualMarks()...)
+		services = append(services, w.virtualPlaces()...)
 		nodePorts = append(slices.Clone(nodePorts), w.virtualNodePorts()...)
 	}
+	services = append(services, w.loopbackGuard()...)
 	services = append(services, w.nodePortGuards("node ports", chainNodePorts)...)
 	chains := []*Chain{
 		{Name: chainServices, Rules: services},
@@ -145,9 +147,16 @@ func (w *writer) selfMatch() string {
 func (w *writer) filterBase(trees *filterTrees) []*Chain {
 	// What nat has sent to an endpoint is answered for, even if the endpoint has
 	// the address and port of a frontend that is not.
-	const answered = "-m conntrack --ctstate DNAT -j RETURN"
-	services := append([]string{answered}, trees.addresses.rules()...)
-	external := append([]string{answered, jump(chainServices)}, w.nodePortGuards("node ports without endpoints", chainRejectPorts)...)
+	answered := []string{"-m conntrack --ctstate DNAT -j RETURN"}
+	if w.virtual() { // what IPVS has sent on comes by as sent by the node
+		answered = append(answered, "-m ipvs --ipvs -j RETURN")
+	}
+	services := slices.Concat(answered, trees.addresses.rules())
+	external := slices.Concat(answered, []string{jump(chainServices)})
+	if w.virtual() {
+		external = append(external, w.virtualGuard()...)
+	}
+	external = append(external, w.nodePortGuards("node ports without endpoints", chainRejectPorts)...)
 	chains := []*Chain{
 		{Name: chainServices, Rules: services},
 		{Name: chainExternal, Rules: external},
@@ -157,7 +166,6 @@ func (w *writer) filterBase(trees *filterTrees) []*Chain {
 		{Name: chainFirewall, Rules: w.firewall()},
 	}
 	if w.virtual() {
-		chains[1].Rules = append(chains[1].Rules, w.virtualGuard()...)
 		chains = append(chains, &Chain{Name: chainOutput, Rules: trees.own.rules()})
 	}
 	return chains

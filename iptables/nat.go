@@ -155,6 +155,19 @@ func (w *writer) hairpinEntries(prev *node) []*entry {
 	return entries
 }
 
+// loopbackGuard keeps the network from node ports on loopback addresses, which the
+// sysctl route_localnet lets neighbours send packets to: left alone here, these are
+// dropped by the filter table. Elsewhere node ports may be closed.
+func (w *writer) loopbackGuard() []string {
+	if !w.state.NodePortAddresses.Loopback || w.virtual() {
+		return nil
+	}
+	return []string{rule{
+		dst: w.state.Family.Loopback(), comment: "loopback addresses are for this node alone",
+		matches: []string{"-m addrtype ! --src-type LOCAL"}, target: "-j RETURN",
+	}.String()}
+}
+
 // nodePortGuards are the rules that lead to the chain of node ports: packets
 // to those of the node's own addresses that serve them. The kernel decides what
 // is an address of its own, so that a new address serves at once.

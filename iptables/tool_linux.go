@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -219,6 +220,15 @@ var lineNumber = regexp.MustCompile(`\bline:? (\d+)`)
 func restore(cmd *exec.Cmd, input string) error {
 	var output bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &output, &output
+	// If this process is killed, the tool must not write what is old by then
+	// over what the next one has written; it may be waiting for the lock. The
+	// signal comes with the end of the thread that started it (prctl(2)).
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	if err == nil {
 		return nil

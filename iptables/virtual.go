@@ -102,6 +102,25 @@ func (w *writer) virtualMarks() []string {
 	}.String()}
 }
 
+// virtualPlaces let out what is no node port's although its address is the node's:
+// the device's addresses have none, and where a Service is served at an address of
+// the node, address and port together say more than a node port.
+func (w *writer) virtualPlaces() []string {
+	return append(w.returnServed(), rule{
+		comment: "no node ports at Service addresses", matches: []string{setMatch(w.options.Virtual.Bound, "dst")}, target: "-j RETURN",
+	}.String())
+}
+
+// returnServed lets out what a virtual server at a Service's address gets.
+func (w *writer) returnServed() []string {
+	v := w.options.Virtual
+	var rules []string
+	for _, set := range []string{v.ClusterIPs, v.ExternalIPs, v.ExternalIPsLocal} {
+		rules = append(rules, rule{matches: []string{setMatch(set, "dst,dst")}, target: "-j RETURN"}.String())
+	}
+	return rules
+}
+
 // virtualNodePorts mark node ports of policy Cluster.
 func (w *writer) virtualNodePorts() []string {
 	v := w.options.Virtual
@@ -119,13 +138,8 @@ func (w *writer) virtualNodePorts() []string {
 // virtualGuard keeps the host's own services from being reached at Service
 // addresses, which the device makes local.
 func (w *writer) virtualGuard() []string {
-	v := w.options.Virtual
-	var rules []string
-	for _, set := range []string{v.ClusterIPs, v.ExternalIPs, v.ExternalIPsLocal} {
-		rules = append(rules, rule{matches: []string{setMatch(set, "dst,dst")}, target: "-j RETURN"}.String())
-	}
-	return append(rules, rule{
-		comment: "the host is not at Service addresses", matches: []string{setMatch(v.Bound, "dst")},
+	return append(w.returnServed(), rule{
+		comment: "the host is not at Service addresses", matches: []string{setMatch(w.options.Virtual.Bound, "dst")},
 		target: "-j REJECT --reject-with " + w.rejectWith(),
 	}.String())
 }

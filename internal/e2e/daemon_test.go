@@ -80,9 +80,17 @@ func (s *stage) startSynced(args ...string) *daemon {
 // awaitSync waits for the first pass over both families.
 func (d *daemon) awaitSync() {
 	d.t.Helper()
-	for _, family := range []string{"IPv4", "IPv6"} {
-		d.awaitLog(`Synced" family="`+family+`" dataplane="iptables"`, `Nothing to do" family="`+family+`" dataplane="iptables"`)
+	for _, either := range syncedLogs() {
+		d.awaitLog(either...)
 	}
+}
+
+// syncedLogs are for each family what is logged when a pass has ended.
+func syncedLogs() (all [][]string) {
+	for _, family := range []string{"IPv4", "IPv6"} {
+		all = append(all, []string{`Synced" family="` + family + `" dataplane="iptables"`, `Nothing to do" family="` + family + `" dataplane="iptables"`})
+	}
+	return all
 }
 
 // stop asks the program to end, which it has to do soon and without fault. It

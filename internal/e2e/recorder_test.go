@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,14 +10,18 @@ import (
 )
 
 // A recorder keeps what is sent to iptables-restore and ip6tables-restore, and
-// can refuse some of it, as a kernel would that lacks something.
+// can refuse some of it, as a kernel would that lacks something, or have worse
+// happen.
 type recorder struct {
 	t   *testing.T
 	dir string
 }
 
-// refusedFile holds what is refused, in the recorder's folder.
-const refusedFile = "refused"
+// In the recorder's folder are what is refused, and what goes wrong.
+const (
+	refusedFile = "refused"
+	faultFile   = "fault"
+)
 
 // newRecorder puts itself before the restore programs of a variant's folder.
 func newRecorder(t *testing.T, dir string) *recorder {
@@ -37,8 +42,12 @@ if line=$(grep -n -m1 -F -f %[1]s/%[4]s "$input"); then
 	echo "%[2]s: line ${line%%%%:*} failed" >&2
 	exit 1
 fi
-exec %[3]s %[2]s "$@" <"$input"
-`, r.dir, name, program, refusedFile)
+tool='%[3]s %[2]s'
+if [ -e %[1]s/%[5]s ] && ! grep -q KUBE-PROBE "$input"; then
+	. %[1]s/%[5]s
+fi
+exec $tool "$@" <"$input"
+`, r.dir, name, program, refusedFile, faultFile)
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
@@ -59,6 +68,41 @@ func (r *recorder) refuse(text string) {
 	if err := os.WriteFile(filepath.Join(r.dir, refusedFile), []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// fault has a shell script run before each write. It can end the program that
+// writes ($PPID), or take the place of the write ($tool "$@" <"$input"); $folder
+// is for its files. "" ends that.
+func (r *recorder) fault(script string) {
+	r.t.Helper()
+	path := filepath.Join(r.dir, faultFile)
+	err := os.Remove(path)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	if err == nil && script != "" {
+		// Whole or not at all: somebody may be about to run it.
+		if err = os.WriteFile(path+".new", []byte("folder="+r.dir+"\n"+script), 0o600); err == nil {
+			err = os.Rename(path+".new", path)
+		}
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// forget removes one of a fault's files.
+func (r *recorder) forget(name string) {
+	r.t.Helper()
+	if err := os.Remove(filepath.Join(r.dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		r.t.Fatal(err)
+	}
+}
+
+// file is the content of one of a fault's files; "" if there is none.
+func (r *recorder) file(name string) string {
+	text, _ := os.ReadFile(filepath.Join(r.dir, name))
+	return string(text)
 }
 
 // drain returns what was sent since it was last called, without the trials

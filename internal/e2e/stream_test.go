@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -32,29 +31,42 @@ const (
 	// The ports are the sources of each probe's connections, one after the
 	// other, below those that the kernel gives out. It would choose some of them
 	// a second time while conntrack still knows the first, and conntrack does
-	// not always take the SYN for that of a new connection.
+	// not always take the SYN for that of a new connection. It forgets them
+	// within 30 s, before the ports begin anew.
 	firstStreamPort, lastStreamPort = 4096, 32767
 )
 
 // startStream dials each of the probes again and again.
 func (s *stage) startStream(probes ...testenv.Probe) *stream {
 	st := &stream{s: s, end: make(chan struct{})}
+	// Probes from the same address share the ports out.
+	sharing := map[string][]testenv.Probe{}
 	for _, probe := range probes {
 		probe.Options.Timeout = streamTimeout
-		st.done.Go(func() { st.run(probe) })
+		source := fmt.Sprint(probe.From.Name, probe.Proto, probe.To.Addr().Is6())
+		sharing[source] = append(sharing[source], probe)
+	}
+	for _, probes := range sharing {
+		for i, probe := range probes {
+			st.done.Go(func() { st.run(probe, i, len(probes)) })
+		}
 	}
 	return st
 }
 
-func (st *stream) run(probe testenv.Probe) {
+// run takes every n-th port from the i-th on.
+func (st *stream) run(probe testenv.Probe, i, n int) {
 	tick := time.NewTicker(streamEvery)
 	defer tick.Stop()
 	source := probe.From.Addr4() // a wildcard address would take the port for both families
 	if probe.To.Addr().Is6() {
 		source = probe.From.Addr6()
 	}
-	for port := uint16(firstStreamPort); port <= lastStreamPort; port++ {
-		probe.Options.Source = netip.AddrPortFrom(source, port)
+	for port := firstStreamPort + i; ; port += n {
+		if port > lastStreamPort {
+			port = firstStreamPort + i
+		}
+		probe.Options.Source = netip.AddrPortFrom(source, uint16(port)) //nolint:gosec // below 65536
 		select {
 		case <-st.end:
 			return
@@ -64,7 +76,6 @@ func (st *stream) run(probe testenv.Probe) {
 		_, err := probe.From.Dial(st.s.t.Context(), probe.Proto, probe.To, probe.Options)
 		st.note(probe, start, err)
 	}
-	st.note(probe, time.Now(), errors.New("the test has taken so long that all source ports have been used"))
 }
 
 func (st *stream) note(probe testenv.Probe, start time.Time, err error) {

@@ -17,31 +17,32 @@ const (
 	clusterCIDR = "clusterCIDR: 10.244.0.0/16,fd00:10:244::/56\n"
 )
 
-// readConfig completes the fields of a scenario to a configuration file. A
-// warning is an error here: something in the scenario would have no effect.
-func readConfig(fields string) (*config.Config, error) {
+// readConfig completes the fields of a scenario to a configuration file, and reads
+// that. A warning is an error here: something in the scenario would have no effect.
+func readConfig(fields string) (file string, _ *config.Config, _ error) {
 	var written map[string]any
 	if err := yaml.Unmarshal([]byte(fields), &written); err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	file := header
+	file = header
 	_, mode := written["detectLocalMode"]
 	_, cidr := written["clusterCIDR"]
 	if !mode && !cidr {
 		file += clusterCIDR
 	}
-	c, warnings, err := config.Load([]byte(file+fields), nodeName)
+	file += fields
+	c, warnings, err := config.Load([]byte(file), nodeName)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if len(warnings) > 0 {
 		texts := make([]string, len(warnings))
 		for i, w := range warnings {
 			texts[i] = w.String()
 		}
-		return nil, fmt.Errorf("%s", strings.Join(texts, "; "))
+		return "", nil, fmt.Errorf("%s", strings.Join(texts, "; "))
 	}
-	return c, nil
+	return file, c, nil
 }
 
 // standardNode is the Node of scenarios that have none.

@@ -24,6 +24,8 @@ type Scenario struct {
 	// Prose says what the scenario shows.
 	Prose  string
 	Config *config.Config
+	// ConfigFile is the file that Config was read from, as one would write it.
+	ConfigFile string
 	// Objects have a Node in any case; Problems are those of reading them.
 	Objects  *source.Objects
 	Problems []proxier.Problem
@@ -70,10 +72,16 @@ func LoadAll(folder string) ([]*Scenario, error) {
 
 // Load reads one scenario.
 func Load(path string) (*Scenario, error) {
-	archive, err := txtar.ParseFile(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
+	return Parse(path, text)
+}
+
+// Parse reads the text of a scenario; path is for its name and for errors.
+func Parse(path string, text []byte) (*Scenario, error) {
+	archive := txtar.Parse(text)
 	s := &Scenario{
 		Name: strings.TrimSuffix(filepath.Base(path), ".txtar"), Path: path,
 		Prose: strings.TrimSpace(string(archive.Comment)), archive: archive,
@@ -105,7 +113,7 @@ func (s *Scenario) read() error {
 		}
 	}
 	var err error
-	if s.Config, err = readConfig(s.section(sectionConfig)); err != nil {
+	if s.ConfigFile, s.Config, err = readConfig(s.section(sectionConfig)); err != nil {
 		return fmt.Errorf("%s: %w", sectionConfig, err)
 	}
 	manifests := source.Manifests{
