@@ -15,7 +15,7 @@
 // the host's tools beside it: a `go test -c` binary runs in its package's folder,
 // as `go test` would run it. Only /proc, /sys, /dev and /run are the guest's own,
 // so nothing that is to be seen inside may lie there (TMPDIR, a checkout). There is
-// no network but what the guest makes.
+// no network but what the guest makes, unless Watcher.Network asks for one.
 //
 // Exit statuses are messages of their own. A machine that ends without saying so
 // (a panic, an oops, a timeout) is an error that shows the end of its console.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,14 @@ type Watcher struct {
 	Log io.Writer
 	// Exit, if not nil, is called when commands[i] has ended.
 	Exit func(i int, exit Exit)
+	// Network gives the machine a device by which it reaches what listens on this
+	// host's loopback, at HostLoopback.
+	Network bool
 }
+
+// HostLoopback is the host's 127.0.0.1 as a machine with a network sees it: what
+// qemu's user mode network calls the gateway.
+func HostLoopback() netip.Addr { return netip.MustParseAddr("10.0.2.2") }
 
 // Run boots a machine with the modules that Modules lists, runs the commands in it
 // one after another whatever their statuses are, and returns how they ended. When
@@ -97,8 +105,20 @@ func (m machine) writeInitrd(ctx context.Context, commands []Command) error {
 	if err := goBuild(ctx, "build", guest, guestPackage); err != nil {
 		return err
 	}
-	return writeInitrd(ctx, m.initrd(), m.kernel, guest, wire.Job{Load: Modules(), Commands: commands})
+	return writeInitrd(ctx, m.initrd(), m.kernel, guest, m.job(commands))
 }
+
+func (m machine) job(commands []Command) wire.Job {
+	job := wire.Job{Load: Modules(), Commands: commands}
+	if m.watcher.Network {
+		job.Load = append(job.Load, "virtio_net")
+		job.Address = guestAddress
+	}
+	return job
+}
+
+// guestAddress is the first one that qemu's user mode network gives to guests.
+const guestAddress = "10.0.2.15/24"
 
 // run tries hardware support first, where there seems to be some.
 func (m machine) run(ctx context.Context) ([]Exit, error) {

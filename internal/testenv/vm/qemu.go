@@ -58,7 +58,7 @@ func (q *qemu) stop() {
 }
 
 func (m machine) arguments(accelerator string) []string {
-	return []string{
+	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot",
 		"-display", "none", "-monitor", "none",
 		"-machine", "q35", "-cpu", "max", "-accel", accelerator,
@@ -70,6 +70,10 @@ func (m machine) arguments(accelerator string) []string {
 		"-chardev", "stdio,id=wire,signal=off",
 		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=wire,name=wire",
 	}
+	if m.watcher.Network {
+		args = append(args, "-netdev", "user,id=host,ipv6=off", "-device", "virtio-net-pci,netdev=host")
+	}
+	return args
 }
 
 // share is a folder that the guest can mount and not change.

@@ -54,7 +54,7 @@ func run() error {
 	if err := host.say(wire.Message{Ready: true}); err != nil {
 		return err
 	}
-	if err := prepare(job.Load); err != nil {
+	if err := errors.Join(prepare(job.Load), connect(job.Address)); err != nil {
 		return errors.Join(err, host.say(wire.Message{Failure: err.Error()}))
 	}
 	for _, command := range job.Commands {
@@ -99,6 +99,32 @@ func prepare(modules []string) error {
 		return nil
 	}
 	return tool("modprobe", append([]string{"-a"}, modules...)...)
+}
+
+// connect gives the Ethernet device the address; nothing if there is none.
+func connect(address string) error {
+	if address == "" {
+		return nil
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list devices: %w", err)
+	}
+	for _, link := range links {
+		// Modules make other devices, but those are no pieces of hardware.
+		if _, hardware := os.Stat(filepath.Join("/sys/class/net", link.Attrs().Name, "device")); hardware != nil {
+			continue
+		}
+		addr, err := netlink.ParseAddr(address)
+		if err == nil {
+			err = errors.Join(netlink.LinkSetUp(link), netlink.AddrAdd(link, addr))
+		}
+		if err != nil {
+			return fmt.Errorf("device %s: address %s: %w", link.Attrs().Name, address, err)
+		}
+		return nil
+	}
+	return errors.New("there is no Ethernet device")
 }
 
 // execute runs the command; both its outputs go to output.

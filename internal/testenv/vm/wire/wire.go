@@ -26,6 +26,9 @@ type Job struct {
 	Insert []string
 	// Load are modules to load with modprobe before any command is run.
 	Load []string
+	// Address, if not empty, is what the guest's only Ethernet device gets: an
+	// address with the length of its network's prefix.
+	Address string
 	// Commands are run one after another, whatever their status.
 	Commands []Command
 }
