@@ -8,10 +8,15 @@ export PATH := $(PATH):/usr/sbin:/sbin
 BENCH ?= .
 BENCHTIME ?= 1s
 FUZZTIME ?= 30s
+# What make bench-scale measures; see docs/benchmarks.md
+SIZES ?= 1000x10,5000x10,10000x10
+MODES ?= iptables,nftables
+VARIANTS ?= nft,legacy
+COMPARE ?=
 # Packages whose tests need a kernel with IPVS; IPVSFLAGS='-test.v -test.run=Drain'
 IPVS ?= ./internal/testenv/vm/selftest ./ipvs ./ipvs/ipset ./ipvs/device ./internal/ipvstests
 
-.PHONY: all help build setup kube-apiserver test test-ipvs race e2e golden fuzz bench demo lint fmt vuln verify clean
+.PHONY: all help build setup kube-apiserver test test-ipvs race e2e golden fuzz bench bench-scale demo lint fmt vuln verify clean
 
 all: lint test ## lint and test
 
@@ -48,6 +53,10 @@ fuzz: ## each fuzz test for FUZZTIME
 
 bench: ## benchmarks: BENCH=Build/10000 BENCHTIME=5x make bench
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m ./...
+
+bench-scale: build kube-apiserver ## measure at SIZES, in MODES and VARIANTS, beside kube-proxy at COMPARE; writes docs/benchmarks.md (root)
+	$(GO) build -o bin/bench-scale ./internal/benchscale/cmd/bench-scale
+	bin/bench-scale -sizes '$(SIZES)' -modes '$(MODES)' -variants '$(VARIANTS)' -compare '$(COMPARE)' $(BENCHSCALEFLAGS)
 
 demo: build ## real Services between network namespaces (root)
 	@tools/setup.sh demo
