@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/filewatch"
 )
 
 // Run fills the store, says that it has synced, and keeps it up to date with
@@ -25,13 +26,13 @@ func (m *Manifests) Run(ctx context.Context, store *proxier.Store) error {
 		<-ctx.Done()
 		return nil
 	}
-	w := newFileWatch()
-	defer w.close()
+	w := newWatch()
+	defer w.Close()
 	if err := r.sync(ctx, w); err != nil {
 		return err
 	}
 	store.SetSynced()
-	for w.wait(ctx) {
+	for w.Wait(ctx) {
 		if err := r.sync(ctx, w); err != nil {
 			r.report(ctx, []proxier.Problem{{
 				Kind: "Manifest", Name: m.Path,
@@ -87,9 +88,9 @@ func (r *manifestsRun) readOnce(ctx context.Context) error {
 
 // sync reads what changed. The folders are watched before they are read, so
 // that no change falls between the two.
-func (r *manifestsRun) sync(ctx context.Context, w *fileWatch) error {
+func (r *manifestsRun) sync(ctx context.Context, w *filewatch.Watch) error {
 	l, err := r.list()
-	w.follow(ctx, l)
+	w.Follow(ctx, l.watched())
 	if err != nil {
 		return err
 	}
