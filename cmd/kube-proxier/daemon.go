@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -76,6 +78,9 @@ func writeConfig(c *config.Config, path string) error {
 // run serves until ctx ends. The rules stay in force then.
 func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io.Writer) error {
 	logger := klog.FromContext(ctx)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	findings, err := lookAround(ctx, c, d.dryRun)
 	if err != nil {
 		return err
@@ -92,13 +97,17 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	}
 	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(r.tools), "dryRun", d.dryRun)
 	r.node.normal("Starting", "StartKubeProxy", "%s %s", eventSource, versionText())
-	r.adopt(first)
+	if err := r.adopt(first); err != nil {
+		return err
+	}
+	file := reloadable(d.flags.File)
+	reloads := &reloader{resident: r, load: d.load, adjustLogging: d.adjustLogging, current: first, told: newReloadReport(r, file)}
+	group.Go(func() error { reloads.run(running, watchConfig(running, file), hangups); return nil })
 	group.Go(func() error { return r.healthy.run(running) })
 	group.Go(func() error { return r.measured.run(running) })
 	group.Go(func() error { return r.objects.fill(running, r.store) })
 	group.Go(func() error { r.objects.announceWait(running, r.store); return nil })
 	err = group.Wait()
-	first.await()
 	if ctx.Err() != nil {
 		logger.Info("Ending; the rules stay in force")
 		return nil //nolint:nilerr // what failed because it was told to end

@@ -28,8 +28,8 @@ type generation struct {
 	running sync.WaitGroup
 }
 
-// prepare makes all that can fail, while another generation may serve: nothing
-// is written yet that this one minds.
+// prepare makes all that can fail, while another generation may serve. Nothing is
+// written yet.
 func (r *resident) prepare(ctx context.Context, c *config.Config) (*generation, error) {
 	g := &generation{config: c, stop: make(chan struct{})}
 	g.life, g.cancel = context.WithCancel(ctx)
@@ -51,7 +51,7 @@ func (r *resident) furnish(g *generation) (err error) {
 		}
 		g.reconcilers = append(g.reconcilers, reconciler)
 	}
-	return g.host.prepare(g.life, r.tools, r.dryRun)
+	return g.host.prepare(g.life, r.tools)
 }
 
 func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.Reconciler, error) {
@@ -82,19 +82,35 @@ func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.R
 	return reconciler, nil
 }
 
-// adopt lets a generation serve. No other one may.
-func (r *resident) adopt(g *generation) {
+// adopt lets a generation serve. No other one may. The error is of a parameter of
+// the node that cannot be set, without which it serves, too.
+func (r *resident) adopt(g *generation) error {
 	r.inForce.Store(g.config)
 	r.healthy.begin(g.config)
 	r.measured.begin()
-	if r.dryRun {
-		printNodeParameters(r.out, g.config)
-	} else if err := setNodeParameters(r.logger, g.config); err != nil {
-		r.node.warning("KernelParametersNotSet", "StartKubeProxy", "%.900v", err)
-	}
+	err := r.setParameters(g)
 	for _, reconciler := range g.reconcilers {
 		g.running.Go(func() { _ = reconciler.RunUntil(g.life, g.stop) }) // only ever the end of its context
 	}
+	return err
+}
+
+// setParameters sets what is set once, and again when the configuration of it
+// changes.
+func (r *resident) setParameters(g *generation) error {
+	c, before := g.config, r.parametersOf
+	r.parametersOf = c
+	if before == nil || before.Conntrack != c.Conntrack || before.OOMScoreAdj != c.OOMScoreAdj {
+		if r.dryRun {
+			printNodeParameters(r.out, c)
+		} else if err := r.setNodeParameters(r.logger, c); err != nil {
+			r.node.warning("KernelParametersNotSet", eventAction("Set", err.Error()), "%.900v", err)
+		}
+	}
+	if r.dryRun {
+		return nil
+	}
+	return g.host.setTimeouts(r.tools)
 }
 
 // await waits until the generation has ended with its context.

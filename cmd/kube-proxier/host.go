@@ -165,32 +165,41 @@ func (h *host) familyAddresses(family proxier.Family) func(context.Context) (ipv
 	}
 }
 
-// prepare does in IPVS mode what is done once, at the start of the daemon, and
-// tells of what else is on this host.
-func (h *host) prepare(ctx context.Context, tools []*iptables.Tool, dryRun bool) error {
+// prepare begins to listen for changes of addresses in IPVS mode, until ctx ends,
+// and tells of what else is on this host.
+func (h *host) prepare(ctx context.Context, tools []*iptables.Tool) error {
 	if h.config.Mode != config.ModeIPVS {
 		return nil
 	}
-	logger := klog.FromContext(ctx)
-	logger.Info("IPVS", "schedulers", strings.Join(h.schedulers, ","), "scheduler", h.config.IPVS.Scheduler)
+	klog.FromContext(ctx).Info("IPVS", "schedulers", strings.Join(h.schedulers, ","), "scheduler", h.config.IPVS.Scheduler)
 	for _, tool := range tools {
-		kernel, err := ipvs.Open(tool.Family)
+		kernel, err := h.open(tool.Family)
 		if err != nil {
 			return err
 		}
-		defer kernel.Close()
 		if err := h.reportForeign(ctx, tool.Family, kernel); err != nil {
 			return err
 		}
-		c := h.config.IPVS
-		if dryRun {
-			continue
+	}
+	return h.watch(ctx)
+}
+
+// setTimeouts sets those of IPVS mode, once: nobody else does.
+func (h *host) setTimeouts(tools []*iptables.Tool) error {
+	if h.config.Mode != config.ModeIPVS {
+		return nil
+	}
+	c := h.config.IPVS
+	for _, tool := range tools {
+		kernel, err := h.open(tool.Family)
+		if err != nil {
+			return err
 		}
 		if _, err := kernel.SetTimeouts(ipvs.Timeouts{TCP: c.TCPTimeout, TCPFin: c.TCPFinTimeout, UDP: c.UDPTimeout}); err != nil {
 			return fmt.Errorf("ipvs.tcpTimeout, tcpFinTimeout, udpTimeout: %w", err)
 		}
 	}
-	return h.watch(ctx)
+	return nil
 }
 
 // reportForeign says which virtual servers do not look like ours.

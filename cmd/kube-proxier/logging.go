@@ -30,27 +30,36 @@ func addKlogFlags(set *pflag.FlagSet) *goflag.FlagSet {
 }
 
 // setUpLogging brings klog, through which everything is logged, into the form
-// the configuration asks for.
+// the configuration asks for. It comes once, before anything is logged.
 func (p *program) setUpLogging(l config.Logging, out io.Writer) error {
+	if err := p.adjustLogging(l); err != nil {
+		return err
+	}
+	if l.Format == "json" {
+		klog.SetSlogLogger(slog.New(newJSONHandler(&p.level, out)))
+	}
+	return nil
+}
+
+// adjustLogging changes how much is logged, at any time.
+func (p *program) adjustLogging(l config.Logging) error {
 	for name, value := range map[string]string{"v": strconv.Itoa(l.Verbosity), "vmodule": l.VModule} {
 		if err := p.klog.Set(name, value); err != nil {
 			return fmt.Errorf("logging: --%s=%s: %w", name, value, err)
 		}
 	}
+	p.level.Set(slog.Level(-l.Verbosity)) // logr's verbosities are negative levels
 	klog.StopFlushDaemon()
 	klog.StartFlushDaemon(l.FlushFrequency)
-	if l.Format == "json" {
-		klog.SetSlogLogger(slog.New(newJSONHandler(l.Verbosity, out)))
-	}
 	return nil
 }
 
 // newJSONHandler writes one object a line, with the keys of Kubernetes'
 // components: ts in milliseconds since 1970, v the verbosity, msg; errors have
 // err and no v.
-func newJSONHandler(verbosity int, out io.Writer) slog.Handler {
+func newJSONHandler(level slog.Leveler, out io.Writer) slog.Handler {
 	return slog.NewJSONHandler(out, &slog.HandlerOptions{
-		Level: slog.Level(-verbosity), // logr's verbosities are negative levels
+		Level: level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) > 0 {
 				return a

@@ -7,13 +7,23 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+
+	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
 
 func TestJSONLog(t *testing.T) {
 	var out bytes.Buffer
-	logger := logr.FromSlogHandler(newJSONHandler(2, &out))
+	p := program{klog: addKlogFlags(pflag.NewFlagSet("", pflag.ContinueOnError))}
+	logger := logr.FromSlogHandler(newJSONHandler(&p.level, &out))
+	logger.V(2).Info("not shown before the change")
+	if err := p.adjustLogging(config.Logging{Verbosity: 2, FlushFrequency: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.klog.Set("v", "0") }()
 	logger.V(2).Info("shown", "service", "shop/web")
 	logger.V(3).Info("not shown")
 	logger.Error(errors.New("broken"), "failed")

@@ -30,6 +30,10 @@ type resident struct {
 	reporters map[proxier.Family]proxier.Reporter
 	// inForce is the configuration of the generation that serves.
 	inForce atomic.Pointer[config.Config]
+	// setNodeParameters is that function, but for tests; parametersOf are whose
+	// parameters were set last.
+	setNodeParameters func(klog.Logger, *config.Config) error
+	parametersOf      *config.Config
 
 	dryRun   bool
 	out      io.Writer
@@ -53,7 +57,7 @@ func (d *daemon) newResident(ctx context.Context, c *config.Config, in io.Reader
 	}
 	r := &resident{
 		logger: logger, objects: objects, store: proxier.NewStore(), tools: tools,
-		reporters: map[proxier.Family]proxier.Reporter{}, dryRun: d.dryRun, out: out,
+		reporters: map[proxier.Family]proxier.Reporter{}, setNodeParameters: setNodeParameters, dryRun: d.dryRun, out: out,
 	}
 	r.inForce.Store(c)
 	var recorder events.EventRecorder

@@ -3,6 +3,7 @@ package main
 import (
 	goflag "flag"
 	"fmt"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,8 @@ import (
 type program struct {
 	flags *config.Flags
 	klog  *goflag.FlagSet
+	// level is that of a log in JSON.
+	level slog.LevelVar
 }
 
 func newRoot() *cobra.Command {

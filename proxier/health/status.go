@@ -22,6 +22,7 @@ type Status struct {
 
 	mu       sync.Mutex
 	mode     string
+	config   *configPage
 	families map[proxier.Family]*familyStatus
 }
 
@@ -115,6 +116,7 @@ type statusPage struct {
 	Version      string              `json:"version"`
 	Node         string              `json:"node"`
 	Mode         string              `json:"mode"`
+	Config       *configPage         `json:"config,omitempty"`
 	CurrentTime  time.Time           `json:"currentTime"`
 	Healthy      bool                `json:"healthy"`
 	NodeEligible bool                `json:"nodeEligible"`
@@ -188,7 +190,7 @@ func (s *Status) page(r reading, e proxier.Eligibility) statusPage {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.Mode = s.mode
+	p.Mode, p.Config = s.mode, s.config
 	for family, f := range r.families {
 		p.Families[family] = s.families[family].page(f)
 	}

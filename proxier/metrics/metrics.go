@@ -18,6 +18,7 @@ type Metrics struct {
 	start    time.Time
 	kubeProxyVectors
 	ownVectors
+	configVectors
 
 	mu sync.Mutex
 	// synced is what each family's last good pass held.
@@ -29,14 +30,16 @@ type Metrics struct {
 func New(store *proxier.Store, version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), store: store, start: time.Now(),
-		kubeProxyVectors: newKubeProxyVectors(), ownVectors: newOwnVectors(),
+		kubeProxyVectors: newKubeProxyVectors(), ownVectors: newOwnVectors(), configVectors: newConfigVectors(),
 		synced: map[proxier.Family]proxier.Changes{},
 	}
 	m.registry.MustRegister(m.kubeProxyVectors.all()...)
 	m.registry.MustRegister(m.ownVectors.all()...)
+	m.registry.MustRegister(m.configVectors.all()...)
 	m.registry.MustRegister(m.changes()...)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.build.WithLabelValues(version, runtime.Version()).Set(1)
+	m.configStarted(m.start)
 	return m
 }
 

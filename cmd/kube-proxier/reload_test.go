@@ -1,0 +1,227 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/proxier/metrics"
+)
+
+// A reloadStage is a daemon on a host without iptables, so that no kernel is
+// needed. Its file is what text says.
+type reloadStage struct {
+	*reloader
+	t       *testing.T
+	text    string
+	broken  error // of reading the file
+	logging config.Logging
+	events  chan string
+	health  netip.AddrPort
+	metrics netip.AddrPort
+	// parameters counts how often the node's parameters were set.
+	parameters int
+}
+
+func freeAddress(t *testing.T) netip.AddrPort {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	return netip.MustParseAddrPort(listener.Addr().String())
+}
+
+func newReloadStage(t *testing.T) *reloadStage {
+	t.Helper()
+	s := &reloadStage{t: t, health: freeAddress(t), metrics: freeAddress(t)}
+	s.write("")
+	c, _, err := s.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorder := events.NewFakeRecorder(100)
+	s.events = recorder.Events
+	r := &resident{logger: klog.Background(), store: proxier.NewStore(), node: nodeEvents{recorder, "node"}, out: io.Discard}
+	r.setNodeParameters = func(klog.Logger, *config.Config) error { s.parameters++; return nil }
+	r.inForce.Store(c)
+	r.healthy = newHealthService(r.logger, c, r.store, r.node, true)
+	r.measured = newMetricsService(r.logger, r.inForce.Load, r.store, r.node, r.healthy)
+	for _, run := range []func() error{func() error { return r.healthy.listener.Run(t.Context()) }, func() error { return r.measured.listener.Run(t.Context()) }} {
+		go func() {
+			if err := run(); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	first, err := r.prepare(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.adopt(first); err != nil {
+		t.Fatal(err)
+	}
+	s.reloader = &reloader{
+		resident: r, load: s.read, current: first,
+		adjustLogging: func(l config.Logging) error { s.logging = l; return nil },
+		told:          newReloadReport(r, "config.conf"),
+	}
+	return s
+}
+
+// write makes this the file's fields, beside the addresses.
+func (s *reloadStage) write(fields string) {
+	s.text = fmt.Sprintf("apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nhealthzBindAddress: %s\nmetricsBindAddress: %s\n%s\n",
+		s.health, s.metrics, fields)
+}
+
+func (s *reloadStage) read() (*config.Config, []config.Warning, error) {
+	if s.broken != nil {
+		return nil, nil, s.broken
+	}
+	return config.Load([]byte(s.text), "node")
+}
+
+// reasons are those of the events since the last call.
+func (s *reloadStage) reasons() string {
+	var reasons []string
+	for {
+		select {
+		case event := <-s.events:
+			reasons = append(reasons, strings.Join(strings.Fields(event)[:2], " "))
+		default:
+			return strings.Join(reasons, ", ")
+		}
+	}
+}
+
+func (s *reloadStage) expect(what, events, status string, samples ...string) {
+	s.t.Helper()
+	s.reload(s.t.Context())
+	if got := s.reasons(); got != events {
+		s.t.Errorf("%s: events %q, want %q", what, got, events)
+	}
+	page := httptest.NewRecorder()
+	request := httptest.NewRequest("GET", "/status", nil)
+	request.RemoteAddr = "127.0.0.1:1"
+	s.healthy.pages.Handler().ServeHTTP(page, request)
+	_, shown, _ := strings.Cut(page.Body.String(), `"config": `)
+	shown, _, _ = strings.Cut(shown, `"currentTime"`)
+	if !strings.Contains(shown, status) || !strings.Contains(shown, configHash(s.inForce.Load())) || status == "" && strings.Contains(shown, "refused") {
+		s.t.Errorf("%s: the status page does not hold %q and the hash: %s", what, status, shown)
+	}
+	text := httptest.NewRecorder()
+	s.measured.Handler(metrics.Pages{}).ServeHTTP(text, httptest.NewRequest("GET", "/metrics", nil))
+	for _, sample := range samples {
+		if !strings.Contains(text.Body.String(), "\nkubeproxier_config_"+sample+"\n") {
+			s.t.Errorf("%s: there is no sample %s", what, sample)
+		}
+	}
+}
+
+func TestReload(t *testing.T) {
+	s := newReloadStage(t)
+	const successful = "last_reload_successful "
+	s.expect("nothing", "", "")
+
+	s.write("iptables: {masqueradeAll: true}")
+	s.expect("a change", "Normal ConfigReloaded", "", `reloads_total{result="applied"} 1`, successful+"1")
+	if !s.inForce.Load().MasqueradeAll || s.current.config != s.inForce.Load() {
+		t.Error("the change is not in force")
+	}
+	served := s.current
+	s.write("iptables: {masqueradeAll: true}\nlogging: {verbosity: 4}")
+	s.expect("what concerns no Service", "Normal ConfigReloaded", "", `reloads_total{result="applied"} 2`)
+	if s.logging.Verbosity != 4 || s.current != served {
+		t.Errorf("the log's verbosity is %d, or the generation is another one", s.logging.Verbosity)
+	}
+
+	s.write("mode: nonsense")
+	s.expect("a wrong value", "Warning ConfigInvalid", "nonsense", `reloads_total{result="refused"} 1`, successful+"0")
+	s.expect("the same again", "", "nonsense", `reloads_total{result="refused"} 1`)
+	s.broken = errors.New("no such file")
+	s.expect("no file", "Warning ConfigInvalid", "no such file", successful+"0")
+	if !s.inForce.Load().MasqueradeAll || s.current != served {
+		t.Error("what was in force is not any more")
+	}
+	s.broken = nil
+
+	s.write("iptables: {masqueradeAll: true}\nlogging: {verbosity: 4}\nclientConnection: {qps: 7}")
+	s.expect("what needs a restart", "Warning ConfigNeedsRestart", "clientConnection.qps: 5 becomes 7", "restart_needed_fields 1", successful+"1")
+	s.expect("the same again", "", "clientConnection.qps: 5 becomes 7", "restart_needed_fields 1")
+	s.write("clientConnection: {qps: 7}")
+	s.expect("something else in the same file", "Normal ConfigReloaded", "clientConnection.qps: 5 becomes 7", "restart_needed_fields 1")
+	if c := s.inForce.Load(); c.MasqueradeAll || c.Client.QPS != 5 {
+		t.Errorf("in force is %+v", c)
+	}
+	s.write("")
+	s.expect("the way back", "", "", "restart_needed_fields 0")
+	if s.parameters != 1 {
+		t.Errorf("the node's parameters were set %d times, want once at the start", s.parameters)
+	}
+	s.write("conntrack: {min: 7}")
+	s.expect("another parameter of the node", "Normal ConfigReloaded", "")
+	if s.parameters != 2 {
+		t.Error("the node's parameters were not set again")
+	}
+}
+
+func TestReloadMovesServersOrRefuses(t *testing.T) {
+	s := newReloadStage(t)
+	from, taken := s.metrics, taken(t)
+	s.health = taken
+	s.write("iptables: {masqueradeAll: true}\nlogging: {verbosity: 4}")
+	s.expect("a taken health address", "Warning ConfigInvalid", "healthzBindAddress "+taken.String(), `reloads_total{result="refused"} 1`)
+	s.health, s.metrics = freeAddress(t), taken
+	s.write("iptables: {masqueradeAll: true}\nlogging: {verbosity: 4}")
+	s.expect("a taken metrics address", "Warning ConfigInvalid", "metricsBindAddress "+taken.String(), `reloads_total{result="refused"} 2`)
+	c := s.inForce.Load()
+	if c.MasqueradeAll || s.logging.Verbosity != 0 || s.current.config != c {
+		t.Errorf("something of a refused change is in force: %+v, verbosity %d", c, s.logging.Verbosity)
+	}
+	if s.healthy.listener.Place().Address != c.HealthzAddress || s.measured.listener.Place().Address != from {
+		t.Error("a server has moved")
+	}
+	s.metrics = freeAddress(t)
+	s.write("bindAddressHardFail: true")
+	s.expect("free addresses", "Normal ConfigReloaded", "", `reloads_total{result="applied"} 1`)
+	if p := s.healthy.listener.Place(); p.Address != s.health || !p.HardFail || s.measured.listener.Place().Address != s.metrics {
+		t.Errorf("health is served at %+v, metrics at %+v", p, s.measured.listener.Place())
+	}
+}
+
+func TestHealthOutlivesAReload(t *testing.T) {
+	s := newReloadStage(t)
+	s.healthy.health.SetTimeout(time.Nanosecond)
+	s.healthy.health.Due(proxier.IPv4)
+	for s.healthy.health.Healthy() { // until the clock has moved
+	}
+	s.write("iptables: {syncPeriod: 1ms, minSyncPeriod: 1ms}")
+	s.reload(t.Context())
+	s.write("iptables: {syncPeriod: 1ns, minSyncPeriod: 0s}")
+	s.healthy.begin(&config.Config{SyncPeriod: time.Nanosecond})
+	if s.healthy.health.Healthy() {
+		t.Error("a change of the configuration has healed what waits")
+	}
+}
+
+// Pipes cannot be read twice.
+func TestReloadable(t *testing.T) {
+	for path, want := range map[string]string{"": "", "/dev/null": "", "reload_test.go": "reload_test.go", "none": "none"} {
+		if got := reloadable(path); got != want {
+			t.Errorf("%q: %q, want %q", path, got, want)
+		}
+	}
+}
