@@ -218,6 +218,12 @@ func (t *Tool) run(ctx context.Context, suffix string, args ...string) *exec.Cmd
 var lineNumber = regexp.MustCompile(`\bline:? (\d+)`)
 
 func restore(cmd *exec.Cmd, input string) error {
+	_, err := runRestore(cmd, input)
+	return err
+}
+
+// runRestore also returns what the tool has said.
+func runRestore(cmd *exec.Cmd, input string) (string, error) {
 	var output bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &output, &output
 	// If this process is killed, the tool must not write what is old by then
@@ -231,22 +237,21 @@ func restore(cmd *exec.Cmd, input string) error {
 	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	if err == nil {
-		return nil
+		return output.String(), nil
 	}
 	exit, ran := errors.AsType[*exec.ExitError](err)
 	if !ran || !exit.Exited() { // not found, killed, out of memory: says nothing about the input
-		return fmt.Errorf("%s: %w: %s", cmd.Path, err, strings.TrimSpace(output.String()))
+		return "", fmt.Errorf("%s: %w: %s", cmd.Path, err, strings.TrimSpace(output.String()))
 	}
 	e := &RestoreError{Output: output.String(), Locked: strings.Contains(output.String(), "xtables lock")}
 	if m := lineNumber.FindStringSubmatch(e.Output); m != nil {
 		e.Line, _ = strconv.Atoi(m[1]) // digits, by the expression
 	}
-	return e
+	return output.String(), e
 }
 
 // Probe finds out what the kernel is able to do, by trial in a network
-// namespace of its own, so that nothing is touched. Where that is not
-// permitted, it is assumed to be able.
+// namespace of its own, so that nothing is touched.
 func (t *Tool) Probe(ctx context.Context) Features {
 	w := writer{state: &proxier.State{Family: t.Family}}
 	return Features{
@@ -262,11 +267,26 @@ func (t *Tool) try(ctx context.Context, rule string) bool {
 }
 
 // tryAlone sends the input to the kernel in a network namespace that is gone
-// afterwards.
+// afterwards. Where that is not permitted, to a container without CAP_SYS_ADMIN,
+// it is only tested.
 func (t *Tool) tryAlone(ctx context.Context, input string) error {
 	cmd := t.run(ctx, "-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	return restore(cmd, input)
+	err := restore(cmd, input)
+	if errors.Is(err, syscall.EPERM) {
+		return t.test(ctx, input)
+	}
+	return err
+}
+
+// test writes nothing. The tool asks the kernel for each match and target, and
+// merely warns of one that it lacks.
+func (t *Tool) test(ctx context.Context, input string) error {
+	output, err := runRestore(t.run(ctx, "-restore", "--noflush", "--test", "-w", strconv.Itoa(lockSeconds)), input)
+	if err == nil && strings.Contains(output, "missing kernel module") {
+		return &RestoreError{Output: output}
+	}
+	return err
 }
 
 // Missing finds out by trial, in a network namespace of its own, which of the

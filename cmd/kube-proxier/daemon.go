@@ -58,8 +58,7 @@ func (d *daemon) command(cmd *cobra.Command, _ []string) error {
 	case d.flags.WriteConfigTo != "":
 		return writeConfig(c, d.flags.WriteConfigTo)
 	case d.flags.InitOnly:
-		logger.Info("--init-only: there is nothing to prepare; the daemon itself sets what it needs")
-		return nil
+		return d.initOnly(cmd.Context(), c, cmd.OutOrStdout())
 	}
 	return d.run(cmd.Context(), c, cmd.InOrStdin(), cmd.OutOrStdout())
 }

@@ -76,7 +76,7 @@ func (h *host) dataplanes(ctx context.Context, tool *iptables.Tool) ([]proxier.D
 	case h.config.Mode == config.ModeIPVS:
 		return h.virtualDataplanes(tool, rules)
 	case tool.Family == proxier.IPv4:
-		return []proxier.Dataplane{rules, sysctl.New(sysctl.Root, sysctl.RouteLocalnet())}, nil
+		return []proxier.Dataplane{rules, h.parameters(tool.Family)}, nil
 	}
 	return []proxier.Dataplane{rules}, nil
 }
@@ -94,7 +94,7 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 	moved := make(chan struct{}, 1)
 	h.moved = append(h.moved, moved)
 	return []proxier.Dataplane{
-		sysctl.New(sysctl.Root, sysctl.IPVS(tool.Family, h.kernel, h.config.IPVS.StrictARP)),
+		h.parameters(tool.Family),
 		ipset.NewSets(ipset.Netlink{}, tool.Family, v.sets, tool),
 		&rulesTurn{rulesOrder: order},
 		ipvs.NewDataplane(kernel, ipvs.Config{

@@ -15,19 +15,28 @@ import (
 // nodeParameters are the parameters of the node that do not depend on the mode,
 // and those of this process.
 func nodeParameters(c *config.Config) []sysctl.Parameter {
-	return slices.Concat(
-		sysctl.Conntrack(c.Conntrack, sysctl.CPUs(sysctl.Sys), sysctl.Sys),
-		sysctl.Process(c.OOMScoreAdj),
-	)
+	return slices.Concat(conntrackParameters(c), sysctl.Process(c.OOMScoreAdj))
 }
 
-// setNodeParameters gives them the values that a configuration asks for, once.
-// Services are served without them, too: what cannot be set is logged, and
-// returned as one error, for an event or an exit status. It comes after rules
-// have been tried, which makes the kernel load conntrack.
+func conntrackParameters(c *config.Config) []sysctl.Parameter {
+	return sysctl.Conntrack(c.Conntrack, sysctl.CPUs(sysctl.Sys), sysctl.Sys)
+}
+
+// setNodeParameters sets all of them.
 func setNodeParameters(logger klog.Logger, c *config.Config) error {
+	return setParameters(logger, nodeParameters(c))
+}
+
+// printNodeParameters says what setNodeParameters would do.
+func printNodeParameters(out io.Writer, c *config.Config) { printParameters(out, nodeParameters(c)) }
+
+// setParameters gives parameters of the node the values that a configuration
+// asks for, once. Services are served without them, too: what cannot be set is
+// logged, and returned as one error, for an event. It comes after rules have been
+// tried, which makes the kernel load conntrack.
+func setParameters(logger klog.Logger, parameters []sysctl.Parameter) error {
 	var problems []error
-	for _, o := range sysctl.Set(sysctl.Root, nodeParameters(c)) {
+	for _, o := range sysctl.Set(sysctl.Root, parameters) {
 		if o.Err != nil {
 			logger.Info("A parameter of the kernel stays other than the configuration has it", "reason", o.Err.Error())
 			problems = append(problems, o.Err)
@@ -38,9 +47,9 @@ func setNodeParameters(logger klog.Logger, c *config.Config) error {
 	return errors.Join(problems...)
 }
 
-// printNodeParameters says what setNodeParameters would do.
-func printNodeParameters(out io.Writer, c *config.Config) {
-	for _, o := range sysctl.Check(sysctl.Root, nodeParameters(c)) {
+// printParameters says what setParameters would do.
+func printParameters(out io.Writer, parameters []sysctl.Parameter) {
+	for _, o := range sysctl.Check(sysctl.Root, parameters) {
 		if o.Err != nil {
 			fmt.Fprintf(out, "# %v\n", o.Err)
 			continue
