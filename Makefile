@@ -29,7 +29,7 @@ build: ## bin/kube-proxier
 setup: ## install the Debian packages that tests need, or say which
 	@tools/setup.sh test
 
-kube-apiserver: setup ## build the API server of the end-to-end tests (minutes, once)
+kube-apiserver: setup ## build the API server and the kube-proxy of the end-to-end tests (minutes, once)
 	@! command -v etcd >/dev/null || internal/testenv/kube/build.sh
 
 test: kube-apiserver test-ipvs ## all tests; what needs root or a kernel feature skips, with CI=true it fails

@@ -27,6 +27,8 @@ const kubeDeadline = 2 * time.Minute
 
 // Kube is a real kube-apiserver with its etcd, on loopback. There are no
 // controllers and no kubelets: what is not written through the API is not there.
+// It authorizes with RBAC; its own kubeconfig files are those of an
+// administrator, and service accounts get tokens through the API.
 type Kube struct {
 	dir         string
 	credentials *credentials
@@ -103,7 +105,8 @@ func (k *Kube) Start(ctx context.Context) (err error) {
 		"--tls-cert-file="+k.credentials.certFile,
 		"--tls-private-key-file="+k.credentials.keyFile,
 		"--token-auth-file="+k.credentials.tokens,
-		"--authorization-mode=AlwaysAllow",
+		"--authorization-mode=RBAC",
+		"--allow-privileged=true",
 		"--service-account-issuer=https://kubernetes.default.svc",
 		"--service-account-key-file="+k.credentials.keyFile,
 		"--service-account-signing-key-file="+k.credentials.keyFile,
@@ -218,7 +221,16 @@ func checkKube() error {
 	if _, err := exec.LookPath("etcd"); err != nil {
 		return fmt.Errorf("%w; install the package etcd-server", err)
 	}
-	if _, err := exec.LookPath(filepath.Join(kubeDir(), "kube-apiserver")); err != nil {
+	return checkBuilt(filepath.Join(kubeDir(), "kube-apiserver"))
+}
+
+// KubeProxyProgram is the path of the kube-proxy of KubeVersion, which a test
+// must Need.
+func KubeProxyProgram() string { return filepath.Join(kubeDir(), "kube-proxy") }
+
+// checkBuilt tells whether kube/build.sh has built a program.
+func checkBuilt(program string) error {
+	if _, err := exec.LookPath(program); err != nil {
 		return fmt.Errorf("%w; run internal/testenv/kube/build.sh", err)
 	}
 	return nil

@@ -36,6 +36,8 @@ const (
 	Conntrack Capability = "conntrack"
 	// KubeAPI is etcd in PATH and a kube-apiserver built by kube/build.sh.
 	KubeAPI Capability = "kube-apiserver"
+	// KubeProxy is a kube-proxy built by kube/build.sh.
+	KubeProxy Capability = "kube-proxy"
 )
 
 // Need skips the test where the machine lacks one of the capabilities. Under
@@ -101,6 +103,8 @@ func (c Capability) Check() error {
 		return err
 	case KubeAPI:
 		return checkKube()
+	case KubeProxy:
+		return checkBuilt(KubeProxyProgram())
 	case IPSet:
 		return checkIPSet()
 	case Dummy:
