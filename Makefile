@@ -72,7 +72,7 @@ vuln: ## known vulnerabilities in what is linked in
 	@tools/vuln.sh
 
 verify: ## nothing to tidy, to format or to regenerate
-	$(GO) mod tidy -diff && cd tools && $(GO) mod tidy -diff
+	$(GO) mod tidy -diff && cd tools && $(GO) mod tidy -diff && cd render && $(GO) mod tidy -diff
 	$(TOOL) golangci-lint fmt --diff ./...
 
 clean: ## remove what make built

@@ -41,8 +41,14 @@ func (s *stage) start(args ...string) *daemon {
 // the test.
 func (s *stage) startWith(args ...string) *daemon {
 	s.t.Helper()
+	return s.startProgram(shared.program, args...)
+}
+
+// startProgram is startWith for another program, or one that starts ours.
+func (s *stage) startProgram(program string, args ...string) *daemon {
+	s.t.Helper()
 	d := &daemon{t: s.t, log: newLogBuffer(), ended: make(chan struct{})}
-	d.cmd = s.node1.Command(context.WithoutCancel(s.t.Context()), shared.program, args...)
+	d.cmd = s.node1.Command(context.WithoutCancel(s.t.Context()), program, args...)
 	d.cmd.Env, d.cmd.Stdout, d.cmd.Stderr = s.environ, d.log, d.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
@@ -63,7 +69,7 @@ func (s *stage) startWith(args ...string) *daemon {
 	s.t.Cleanup(func() {
 		d.stop()
 		if s.t.Failed() {
-			s.t.Logf("the log of kube-proxier %s:\n%s", strings.Join(args, " "), d.log.text())
+			s.t.Logf("the log of %s %s:\n%s", program, strings.Join(args, " "), d.log.text())
 		}
 	})
 	return d

@@ -1,0 +1,41 @@
+{{- define "kube-proxier.selector" -}}
+k8s-app: {{ .Release.Name }}
+{{- end }}
+
+{{- define "kube-proxier.labels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+{{ include "kube-proxier.selector" . }}
+{{- end }}
+
+{{- define "kube-proxier.objectLabels" -}}
+{{ include "kube-proxier.labels" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "kube-proxier.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{- /* What both containers have in common. */ -}}
+{{- define "kube-proxier.container" -}}
+image: {{ include "kube-proxier.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+  - name: NODE_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: spec.nodeName
+{{- end }}
+
+{{- define "kube-proxier.args" -}}
+- --config=/var/lib/kube-proxy/config.conf
+- --hostname-override=$(NODE_NAME)
+{{- with .Values.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
