@@ -74,6 +74,7 @@ func servicePorts(service *corev1.Service, family Family, options Options) ([]*S
 		seen[port.Name] = true
 		ports = append(ports, port)
 	}
+	ports = r.withinBudget(ports)
 	return ports, r.problems
 }
 
@@ -197,6 +198,7 @@ func (r *serviceReader) loadBalancerIPs() []netip.Addr {
 // addrs are the addresses of the family, without repetition.
 func (r *serviceReader) addrs(field string, texts []string) []netip.Addr {
 	var addrs []netip.Addr
+	seen := map[netip.Addr]bool{} // there may be many
 	for i, text := range texts {
 		if text == "" {
 			continue
@@ -206,7 +208,8 @@ func (r *serviceReader) addrs(field string, texts []string) []netip.Addr {
 			r.problem(fmt.Sprintf(field, i), text, "is not an IP address: it is not served")
 			continue
 		}
-		if FamilyOf(addr) == r.family && r.usable(fmt.Sprintf(field, i), addr) && slices.Index(addrs, addr) < 0 {
+		if FamilyOf(addr) == r.family && r.usable(fmt.Sprintf(field, i), addr) && !seen[addr] {
+			seen[addr] = true
 			addrs = append(addrs, addr)
 		}
 	}
@@ -217,6 +220,7 @@ func (r *serviceReader) addrs(field string, texts []string) []netip.Addr {
 // one that contains every address.
 func (r *serviceReader) sourceRanges() []netip.Prefix {
 	var ranges []netip.Prefix
+	seen := map[netip.Prefix]bool{}
 	for i, text := range r.service.Spec.LoadBalancerSourceRanges {
 		prefix, ok := parsePrefix(strings.TrimSpace(text))
 		if !ok {
@@ -229,7 +233,8 @@ func (r *serviceReader) sourceRanges() []netip.Prefix {
 		if prefix.Bits() == 0 {
 			return nil
 		}
-		if slices.Index(ranges, prefix) < 0 {
+		if !seen[prefix] {
+			seen[prefix] = true
 			ranges = append(ranges, prefix)
 		}
 	}

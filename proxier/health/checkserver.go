@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/listen"
 )
 
 // A checkServer answers on the health check node port of one Service, whatever
@@ -97,7 +98,7 @@ func (s *checkServer) listen(address netip.Addr) (*checkListener, error) {
 	l := &checkListener{address: address, listener: listener, server: newHTTPServer(s), ended: make(chan struct{})}
 	go func() {
 		defer close(l.ended)
-		_ = l.server.Serve(listener) // the next Sync finds out and tries again
+		_ = l.server.Serve(listen.Limit(listener)) // the next Sync finds out and tries again
 	}()
 	return l, nil
 }

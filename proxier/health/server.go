@@ -9,10 +9,12 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// Bounds on how long a client may hold a connection without saying anything.
+// Bounds on how long a client may hold a connection without saying anything, and on
+// what it may say: there are listen.MaxConnections for all of them.
 const (
-	readTimeout = 10 * time.Second
-	idleTimeout = 2 * time.Minute
+	readTimeout    = 10 * time.Second
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 16 << 10
 )
 
 // A Server answers /healthz, /livez and /status.
@@ -29,7 +31,10 @@ type Server struct {
 func (s *Server) HTTPServer() *http.Server { return newHTTPServer(s.Handler()) }
 
 func newHTTPServer(handler http.Handler) *http.Server {
-	return &http.Server{Handler: handler, ReadTimeout: readTimeout, WriteTimeout: readTimeout, IdleTimeout: idleTimeout}
+	return &http.Server{
+		Handler: handler, ReadTimeout: readTimeout, WriteTimeout: readTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
 }
 
 // Handler answers.

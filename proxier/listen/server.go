@@ -182,7 +182,7 @@ func (s *Server) listen(ctx context.Context, at netip.AddrPort) (*opening, error
 	o := &opening{listener: listener, server: s.New(), ended: make(chan struct{})}
 	go func() {
 		defer close(o.ended)
-		_ = o.server.Serve(listener) // Run tries again
+		_ = o.server.Serve(Limit(listener)) // Run tries again
 	}()
 	return o, nil
 }
