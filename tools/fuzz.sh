@@ -17,7 +17,7 @@ go list -f '{{.Dir}}{{range .TestGoFiles}} {{.}}{{end}}{{range .XTestGoFiles}} {
 		# shellcheck disable=SC2086 # names of Go files
 		for name in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $files); do
 			echo "$name in ${dir#"$OLDPWD"/} for $time"
-			go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" . || exit 1
+			go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 5s . || exit 1
 		done
 		cd "$OLDPWD"
 	done
