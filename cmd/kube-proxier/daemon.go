@@ -109,7 +109,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	err = group.Wait()
 	if ctx.Err() != nil {
 		logger.Info("Ending; the rules stay in force")
-		return nil //nolint:nilerr // what failed because it was told to end
+		return nil
 	}
 	return err
 }

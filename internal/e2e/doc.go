@@ -12,6 +12,7 @@
 //     the API, and the packets follow;
 //   - start, interruption, restart: the API server is away, watches break, the
 //     program is killed; connections of an untouched Service never fail;
+//   - reload: the configuration file changes under a stream of connections;
 //   - drift, dryrun: the commands that only look, and repair.
 //
 // All tests share one API server, each has a network, a Node object and a
