@@ -48,6 +48,14 @@ type DriftJudge interface {
 	Drift() bool
 }
 
+// A DriftFinder is a Plan that knows what somebody else changed in the kernel,
+// even where objects have changed, too.
+type DriftFinder interface {
+	// FoundDrift reports whether the kernel was not as it had been left. It is
+	// not known where the kernel was not looked at, or for the first time.
+	FoundDrift() (found, known bool)
+}
+
 // A ProblemFinder is a Plan that knows of problems which only this node has,
 // such as a Service that asks for what the kernel lacks.
 type ProblemFinder interface {
@@ -120,9 +128,12 @@ type Report struct {
 	// Loss is set when nearly everything that was served before is not any more;
 	// only the report of the pass's first dataplane has it.
 	Loss *Loss
-	// Drift means that nothing had changed but the kernel: somebody else wrote
-	// there, and Plan repairs it.
+	// Drift means that somebody else wrote to the kernel, and Plan repairs it.
 	Drift bool
+	// Noticed tells how the drift was noticed, and who did it.
+	Noticed []Drift
+	// Feud is set as long as somebody keeps changing what is repaired.
+	Feud *Feud
 }
 
 // A Reporter is told of every pass: it logs, counts, and keeps the status. Its

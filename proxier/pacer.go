@@ -42,6 +42,10 @@ type cycle struct {
 	// later receives when there is something to do besides; it is not listened
 	// to before the first pass. It may be nil.
 	later <-chan struct{}
+	// urgent receives when something is to be repaired, for which MinInterval
+	// does not count. It is not listened to before the first pass, nor after one
+	// that failed: that one is repeated. It may be nil.
+	urgent <-chan struct{}
 	// pass makes one.
 	pass func(context.Context) (outcome, error)
 	// forget makes the next pass compare with the kernel.
@@ -67,10 +71,11 @@ type outcome struct {
 // changes.
 func (c *cycle) run(ctx context.Context) error {
 	retry, resync := stopped(), stopped()
-	var due <-chan time.Time  // MinInterval after the last pass
-	var later <-chan struct{} // c.later, after the first pass
+	var due <-chan time.Time          // MinInterval after the last pass
+	var later, urgent <-chan struct{} // c.later and c.urgent, once they count
 	failures := 0
 	for {
+		hurry := false
 		select {
 		case <-c.stop: // even if something else is ready
 			return nil
@@ -83,6 +88,8 @@ func (c *cycle) run(ctx context.Context) error {
 			return nil
 		case <-c.wake:
 		case <-later:
+		case <-urgent:
+			hurry = true
 		case <-retry.C:
 		case <-resync.C:
 			c.forget()
@@ -90,21 +97,22 @@ func (c *cycle) run(ctx context.Context) error {
 		if c.due != nil {
 			c.due()
 		}
-		if goOn, err := c.wait(ctx, due); !goOn {
-			return err
+		if !hurry {
+			if goOn, err := c.wait(ctx, due, urgent); !goOn {
+				return err
+			}
 		}
-		select {
-		case <-c.wake: // what woke us meanwhile is seen by this pass, too
-		default:
-		}
+		discard(c.wake) // what woke us meanwhile is seen by this pass, too
+		discard(urgent)
 		done, err := c.pass(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		due, later = time.After(c.pacer.MinInterval), c.later
+		due, later, urgent = time.After(c.pacer.MinInterval), c.later, c.urgent
 		retry.Stop()
 		if err != nil {
 			failures++
+			urgent = nil
 			retry.Reset(c.pacer.backoff(failures))
 			continue
 		}
@@ -126,8 +134,8 @@ func stopped() *time.Timer {
 }
 
 // wait returns true when a pass may be made: at the time due, at once without
-// one; false when the cycle has to end.
-func (c *cycle) wait(ctx context.Context, due <-chan time.Time) (bool, error) {
+// one, or when it is urgent; false when the cycle has to end.
+func (c *cycle) wait(ctx context.Context, due <-chan time.Time, urgent <-chan struct{}) (bool, error) {
 	if due == nil {
 		return true, nil
 	}
@@ -137,6 +145,15 @@ func (c *cycle) wait(ctx context.Context, due <-chan time.Time) (bool, error) {
 	case <-c.stop:
 		return false, nil
 	case <-due:
-		return true, nil
+	case <-urgent:
+	}
+	return true, nil
+}
+
+// discard takes a wake-up that waits.
+func discard(wake <-chan struct{}) {
+	select {
+	case <-wake:
+	default:
 	}
 }

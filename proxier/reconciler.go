@@ -18,6 +18,10 @@ type Reconciler struct {
 	// waits for them: each after the Dataplanes have what the State asks for,
 	// and with the last such State only. One that fails holds up nobody.
 	Followers []Dataplane
+	// Sentries watch over the Dataplanes.
+	Sentries []Sentry
+	// SentryFailed, if set, is told of a Sentry that watches no more.
+	SentryFailed func(Sentry, error)
 	// Reporter is told of one pass at a time, from any goroutine.
 	Reporter Reporter
 	Pacer    Pacer
@@ -29,6 +33,9 @@ type Reconciler struct {
 	DryRun func(dataplane string, plan Plan)
 
 	state *State // of the last pass
+	// applied is the State of the last pass that did not fail.
+	applied *State
+	guard   guard
 	// looking is whether the last pass compared with the kernel itself rather
 	// than with what was remembered of it.
 	looking bool
@@ -53,12 +60,19 @@ func (r *Reconciler) Run(ctx context.Context) error { return r.RunUntil(ctx, nil
 func (r *Reconciler) RunUntil(ctx context.Context, stop <-chan struct{}) error {
 	wake := r.Store.Watch()
 	defer r.Store.Unwatch(wake)
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	listening, ignore := context.WithCancel(ctx)
 	defer ignore()
 	var following sync.WaitGroup
 	defer following.Wait()
 	r.follow(ctx, stop, &following)
-	c := cycle{pacer: r.Pacer, wake: wake, later: r.wakeUps(listening), pass: r.pass, forget: r.forget, stop: stop}
+	r.watch(listening, &watching)
+	defer r.guard.stop()
+	c := cycle{
+		pacer: r.Pacer, wake: wake, later: r.wakeUps(listening), urgent: r.guard.wake,
+		pass: r.pass, forget: r.forget, stop: stop,
+	}
 	if r.Progress != nil {
 		c.due = func() { r.Progress.Due(r.Options.Family) }
 	}
@@ -122,8 +136,9 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	if before == nil {
 		r.looking = true // nothing is remembered yet
 	}
-	unchanged := before != nil && sameServices(before, r.state)
+	unchanged := r.applied != nil && sameServices(r.applied, r.state)
 	for i, d := range r.Dataplanes {
+		told := r.guard.take(d.Name(), r.looking)
 		report := r.syncOne(ctx, d, r.state)
 		report.Changes, report.Compared = snapshot.Changes, r.looking
 		report.Last = report.Err != nil || i == len(r.Dataplanes)-1
@@ -131,11 +146,16 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 		report.Loss, loss = loss, nil
 		r.planning += report.Planning
 		if report.Plan != nil && r.DryRun == nil {
-			report.Drift = unchanged && r.looking && drift(report.Plan)
+			looked := r.looking || len(told) > 0
+			report.Drift = drift(report.Plan, unchanged && looked)
 			r.drifted = r.drifted || report.Drift
+		}
+		if report.Err == nil {
+			r.guard.judge(&report, told, time.Now())
 		}
 		r.tell(ctx, report)
 		if report.Err != nil {
+			r.guard.putBack(d.Name(), told)
 			r.forget()
 			return fmt.Errorf("%s over %s: %w", d.Name(), r.Options.Family, report.Err)
 		}
@@ -143,7 +163,7 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	for _, f := range r.following {
 		f.hand(r.state, r.drifted)
 	}
-	r.drifted = false
+	r.applied, r.drifted = r.state, false
 	return nil
 }
 
@@ -166,13 +186,21 @@ func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Rep
 	return report
 }
 
-// drift reports whether a plan made for objects that did not change repairs
-// what somebody else did.
-func drift(p Plan) bool {
-	if judge, ok := p.(DriftJudge); ok {
-		return judge.Drift()
+// drift reports whether a plan repairs what somebody else did. onlyKernel says
+// that the kernel was looked at, and nothing else can have changed.
+func drift(p Plan, onlyKernel bool) bool {
+	if p.Empty() {
+		return false
 	}
-	return !p.Empty()
+	if finder, ok := p.(DriftFinder); ok {
+		if found, known := finder.FoundDrift(); known {
+			return found
+		}
+	}
+	if judge, ok := p.(DriftJudge); ok {
+		return onlyKernel && judge.Drift()
+	}
+	return onlyKernel
 }
 
 // tell reports, unless the pass did not fail but was ended.

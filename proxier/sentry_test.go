@@ -1,0 +1,158 @@
+package proxier_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-proxier/kube-proxier/internal/clustergen"
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// A sentry of the recorder that tells what the test wants.
+type sentry struct {
+	tell chan func(proxier.Drift)
+
+	mu       sync.Mutex
+	rechecks int
+}
+
+func newSentry() *sentry { return &sentry{} }
+
+func (s *sentry) Dataplane() string { return "recorder" }
+
+func (s *sentry) Watch(ctx context.Context, tell func(proxier.Drift)) error {
+	s.tell <- tell
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *sentry) Recheck() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rechecks++
+}
+
+func (s *sentry) checked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rechecks
+}
+
+// Without the regular comparison, and with a long pause between passes.
+var seldom = proxier.Pacer{MinInterval: time.Minute, MaxBackoff: 30 * time.Second}
+
+var byNFT = proxier.Drift{Cause: proxier.Notified, Writer: proxier.Writer{PID: 7, Name: "nft"}, What: "nat KUBE-SERVICES"}
+
+func TestDriftIsRepairedAtOnce(t *testing.T) {
+	s := newSentry()
+	runWatched(t, seldom, clustergen.Uniform(3, 1), s, func(d *recorder, seen *reporter) {
+		tell := <-s.tell
+		d.answer(nil, false)
+		tell(byNFT)
+		pass(time.Millisecond)
+		if n := count(d); n != 2 {
+			t.Errorf("%d passes a millisecond after drift was told, want the second: no pause counts", n)
+		}
+		last := seen.seen()
+		if want := []proxier.Drift{byNFT}; !last.Drift || !cmp.Equal(last.Noticed, want) || s.checked() != 1 {
+			t.Errorf("the report says drift %v, noticed %v after %d rechecks; want %v", last.Drift, last.Noticed, s.checked(), want)
+		}
+		if last.Feud != nil {
+			t.Errorf("one repair is a feud: %+v", last.Feud)
+		}
+	})
+}
+
+func TestAFalseAlarmIsNoDrift(t *testing.T) {
+	s := newSentry()
+	runWatched(t, seldom, clustergen.Uniform(3, 1), s, func(d *recorder, seen *reporter) {
+		tell := <-s.tell
+		for range 3 * proxier.FeudRepairs {
+			before := count(d)
+			tell(byNFT)
+			pass(time.Millisecond)
+			if n := count(d) - before; n != 1 {
+				t.Fatalf("%d passes after a false alarm, want 1", n)
+			}
+		}
+		if last := seen.seen(); last.Drift || last.Feud != nil {
+			t.Errorf("where nothing had to be repaired the report says %+v", last)
+		}
+	})
+}
+
+func TestAFeudIsDamped(t *testing.T) {
+	s, store := newSentry(), clustergen.Uniform(3, 1)
+	pacer := proxier.Pacer{MaxBackoff: 30 * time.Second}
+	runWatched(t, pacer, store, s, func(d *recorder, seen *reporter) {
+		tell := <-s.tell
+		d.answer(nil, false)
+		start := time.Now()
+		// Somebody puts the rule back whenever it was removed, for ten minutes.
+		for time.Since(start) < 10*time.Minute {
+			tell(byNFT)
+			pass(100 * time.Millisecond)
+		}
+		repairs := s.checked()
+		if repairs < 15 || repairs > 25 {
+			t.Errorf("%d repairs in ten minutes, want some at once and then ever fewer, down to one a minute", repairs)
+		}
+		last := seen.seen()
+		if last.Feud == nil || last.Feud.Wait != time.Minute || last.Feud.Repairs != repairs {
+			t.Errorf("after %d repairs the feud is %+v", repairs, last.Feud)
+		}
+		// Objects change: that is done at once, and is no repair.
+		before := count(d)
+		store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, 1))
+		pass(time.Millisecond)
+		if n := count(d) - before; n != 1 || s.checked() != repairs {
+			t.Errorf("%d passes, %d repairs for a change amid a feud; want 1 pass", n, s.checked()-repairs)
+		}
+		// The other side gives up; what it did last is still repaired, and later
+		// drift is repaired at once.
+		pass(time.Minute)
+		if s.checked() != repairs+1 {
+			t.Errorf("%d repairs after the last drift, want 1", s.checked()-repairs)
+		}
+		pass(3 * time.Minute)
+		tell(byNFT)
+		pass(time.Millisecond)
+		if s.checked() != repairs+2 || seen.seen().Feud != nil {
+			t.Errorf("after peace, a repair is made %d times with feud %+v; want once, at once", s.checked()-repairs-1, seen.seen().Feud)
+		}
+	})
+}
+
+func TestWhatAFailedPassWasToLookAtIsNotLost(t *testing.T) {
+	s := newSentry()
+	runWatched(t, seldom, clustergen.Uniform(3, 1), s, func(d *recorder, seen *reporter) {
+		tell := <-s.tell
+		d.answer(errors.New("no iptables"), false)
+		tell(byNFT)
+		pass(time.Millisecond)
+		d.answer(nil, false)
+		pass(2 * time.Minute)
+		if last := seen.seen(); !last.Drift || !cmp.Equal(last.Noticed, []proxier.Drift{byNFT}) {
+			t.Errorf("after a failure the report says drift %v, noticed %v", last.Drift, last.Noticed)
+		}
+	})
+}
+
+func TestAPassAfterAFailedOneRepairsNothing(t *testing.T) {
+	store := clustergen.Uniform(3, 1)
+	run(t, pacer, store, func(d *recorder, seen *reporter) {
+		d.answer(errors.New("no iptables"), false)
+		store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, 1))
+		pass(2 * time.Second)
+		d.answer(nil, false)
+		pass(3 * time.Second)
+		if last := seen.seen(); last.Err != nil || last.Drift {
+			t.Errorf("the repetition of a failed pass is reported as %+v, want no drift", last)
+		}
+	})
+}
