@@ -24,11 +24,10 @@ type Dataplane struct {
 	config Config
 
 	mu sync.Mutex
-	// have is what the kernel is believed to hold; nil when it has to be asked.
+	// have is what the kernel is believed to hold; nil when nobody knows.
 	have *Observation
-	// forgets counts the calls of Forget, so that one in the middle of an Apply
-	// is not lost.
-	forgets int
+	// doubt is what of it has to be looked at.
+	doubt Doubt
 
 	compiled *Compiled // of the last Plan, to share with the next
 	accepted *Compiled // the last one applied without fault
@@ -45,23 +44,26 @@ func (d *Dataplane) Name() string { return "iptables" }
 
 // Forget makes the next Plan look at the kernel, because somebody else may have
 // changed it. It is safe to call from any goroutine.
-func (d *Dataplane) Forget() {
+func (d *Dataplane) Forget() { d.Doubt(Doubt{All: true}) }
+
+// Doubt makes the next Plan look at a part of the kernel. It is safe to call
+// from any goroutine.
+func (d *Dataplane) Doubt(what Doubt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.have = nil
-	d.forgets++
+	d.doubt.Add(what)
 }
 
 // Plan compares the kernel with what the State asks for.
 func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
 	d.retryChanged(state)
-	have, err := d.observe(ctx)
+	have, drift, err := d.observe(ctx)
 	if err != nil {
 		return nil, err
 	}
 	want := Compile(d.compiled, state, d.options())
 	d.compiled = want
-	return &plan{dataplane: d, state: state, want: want, patch: d.diff(have, want)}, nil
+	return &plan{dataplane: d, state: state, want: want, patch: d.diff(have, want), drift: drift}, nil
 }
 
 // options are the configured ones without the Service ports that were refused.
@@ -89,21 +91,43 @@ func (d *Dataplane) retryChanged(state *proxier.State) {
 	d.refused = still
 }
 
-// observe returns what the kernel holds, from memory where that is good.
-func (d *Dataplane) observe(ctx context.Context) (Observation, error) {
+// What is known about drift after a look at the kernel.
+const (
+	driftUnknown = iota // it was not looked at, or not known before
+	driftNone
+	driftFound
+)
+
+// observe returns what the kernel holds, from memory where that is good, and
+// whether it was as believed.
+func (d *Dataplane) observe(ctx context.Context) (now Observation, drift int, err error) {
 	d.mu.Lock()
-	have, forgets := d.have, d.forgets
+	believed, doubt := d.have, d.doubt
+	d.have, d.doubt = nil, Doubt{} // what is doubted from now on is for the next Plan
 	d.mu.Unlock()
-	if have != nil {
-		return *have, nil
+	switch {
+	case believed != nil && doubt.Empty():
+		now = *believed
+	case believed != nil && !doubt.All:
+		if now, err = look(ctx, d.kernel, *believed, doubt); err == nil {
+			break
+		}
+		fallthrough // the rules changed again while they were read
+	default:
+		var kernel Ruleset
+		if kernel, err = read(ctx, d.kernel, []string{NAT, Filter}); err != nil {
+			return Observation{}, driftUnknown, err
+		}
+		now = Observe(kernel)
 	}
-	kernel, err := read(ctx, d.kernel, []string{NAT, Filter})
-	if err != nil {
-		return Observation{}, err
+	if believed != nil && !doubt.Empty() {
+		drift = driftNone
+		if !same(believed.Own, now.Own) {
+			drift = driftFound
+		}
 	}
-	o := Observe(kernel)
-	d.remember(o, forgets)
-	return o, nil
+	d.remember(now)
+	return now, drift, nil
 }
 
 // read reads tables.
@@ -123,14 +147,11 @@ func read(ctx context.Context, k Kernel, tables []string) (Ruleset, error) {
 	return rs, nil
 }
 
-// remember takes o for what the kernel holds, unless Forget was called since
-// forgets was read.
-func (d *Dataplane) remember(o Observation, forgets int) {
+// remember takes o for what the kernel holds.
+func (d *Dataplane) remember(o Observation) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.forgets == forgets {
-		d.have = &o
-	}
+	d.have = &o
 }
 
 // diff is the way from have to want. Where nothing is served yet and the way is
@@ -150,7 +171,7 @@ func (d *Dataplane) diff(have Observation, want *Compiled) *Patch {
 // apply sends the patch that makes want true.
 func (d *Dataplane) apply(ctx context.Context, want *Compiled, patch *Patch) error {
 	d.mu.Lock()
-	have, forgets := d.have, d.forgets
+	have := d.have
 	d.have = nil // until all calls are through, nobody knows
 	d.mu.Unlock()
 	for i, call := range patch.Calls {
@@ -168,7 +189,7 @@ func (d *Dataplane) apply(ctx context.Context, want *Compiled, patch *Patch) err
 	if have != nil {
 		referenced = have.Referenced
 	}
-	d.remember(Observation{want.Ruleset, referenced}, forgets)
+	d.remember(Observation{want.Ruleset, referenced})
 	d.accepted = want
 	return nil
 }
@@ -189,6 +210,12 @@ type plan struct {
 	state     *proxier.State
 	want      *Compiled
 	patch     *Patch
+	drift     int
+}
+
+// FoundDrift implements proxier.DriftFinder.
+func (p *plan) FoundDrift() (found, known bool) {
+	return p.drift == driftFound, p.drift != driftUnknown
 }
 
 func (p *plan) Empty() bool  { return len(p.patch.Calls) == 0 }

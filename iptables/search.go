@@ -108,7 +108,7 @@ func (s *search) suspects() []*proxier.Target {
 // try programs everything but the refused ports.
 func (s *search) try(ctx context.Context) (*Compiled, error) {
 	d := s.dataplane
-	have, err := d.observe(ctx)
+	have, _, err := d.observe(ctx)
 	if err != nil {
 		return nil, err
 	}

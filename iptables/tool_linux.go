@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -48,6 +49,17 @@ type Tool struct {
 
 	command string // "iptables", "ip6tables-legacy"...
 	random  bool
+	// witnesses are told of each write.
+	witnesses []witness
+}
+
+// A witness is told of a Tool's writes, so that it takes none of them for
+// somebody else's. Its calls come from any goroutine.
+type witness interface {
+	// writing is called before a write begins. started is called with the number
+	// of the process that is to write, before it can; done when the write has
+	// ended.
+	writing() (started func(pid int), done func())
 }
 
 // lockSeconds is how long a call waits for others who write at the same time.
@@ -202,9 +214,31 @@ func (t *Tool) Save(ctx context.Context, table string) (string, error) {
 	return out.String(), nil
 }
 
+// SaveChain runs iptables -S for one chain.
+func (t *Tool) SaveChain(ctx context.Context, table, chain string) (string, error) {
+	cmd := t.run(ctx, "", "-w", strconv.Itoa(lockSeconds), "-t", table, "-S", chain)
+	var out, problem bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problem
+	err := cmd.Run()
+	if err != nil && strings.Contains(problem.String(), "No chain/target/match by that name") {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s -S: %w: %s", t.command, err, strings.TrimSpace(problem.String()))
+	}
+	return out.String(), nil
+}
+
 // Restore runs iptables-restore --noflush.
 func (t *Tool) Restore(ctx context.Context, input string) error {
-	return restore(t.run(ctx, "-restore", "--noflush", "-w", strconv.Itoa(lockSeconds)), input)
+	started := make([]func(int), 0, len(t.witnesses))
+	for _, w := range t.witnesses {
+		start, done := w.writing()
+		started = append(started, start)
+		defer done()
+	}
+	cmd := t.run(ctx, "-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
+	return restore(cmd, input, started...)
 }
 
 func (t *Tool) run(ctx context.Context, suffix string, args ...string) *exec.Cmd {
@@ -217,15 +251,15 @@ func (t *Tool) run(ctx context.Context, suffix string, args ...string) *exec.Cmd
 // "line 4 failed".
 var lineNumber = regexp.MustCompile(`\bline:? (\d+)`)
 
-func restore(cmd *exec.Cmd, input string) error {
-	_, err := runRestore(cmd, input)
+func restore(cmd *exec.Cmd, input string, started ...func(pid int)) error {
+	_, err := runRestore(cmd, input, started...)
 	return err
 }
 
-// runRestore also returns what the tool has said.
-func runRestore(cmd *exec.Cmd, input string) (string, error) {
+// runRestore sends the input once all who want to know have been told of the
+// process, and returns what the tool has said.
+func runRestore(cmd *exec.Cmd, input string, started ...func(pid int)) (string, error) {
 	var output bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &output, &output
 	// If this process is killed, the tool must not write what is old by then
 	// over what the next one has written; it may be waiting for the lock. The
 	// signal comes with the end of the thread that started it (prctl(2)).
@@ -235,7 +269,19 @@ func runRestore(cmd *exec.Cmd, input string) (string, error) {
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	err := cmd.Run()
+	cmd.Stdout, cmd.Stderr = &output, &output
+	stdin, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err == nil {
+		for _, f := range started {
+			f(cmd.Process.Pid)
+		}
+		_, _ = io.WriteString(stdin, input) // one that ends before it has read all says why
+		_ = stdin.Close()
+		err = cmd.Wait()
+	}
 	if err == nil {
 		return output.String(), nil
 	}

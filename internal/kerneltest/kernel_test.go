@@ -23,11 +23,13 @@ type kernel struct {
 
 	mu       sync.Mutex
 	saves    map[string]string // the last of each table
+	reads    int               // how many tables were read
+	chains   int               // how many single chains were read
 	restores []string          // all inputs
 }
 
 // newKernel finds the variant's tool for the family.
-func newKernel(t *testing.T, host *testenv.Host, variant testenv.Variant, family proxier.Family) *kernel {
+func newKernel(t testing.TB, host *testenv.Host, variant testenv.Variant, family proxier.Family) *kernel {
 	t.Helper()
 	k := &kernel{host: host, saves: map[string]string{}}
 	err := host.Do(func() (err error) {
@@ -61,7 +63,27 @@ func (k *kernel) Save(ctx context.Context, table string) (text string, err error
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.saves[table] = text
+	k.reads++
 	return text, err
+}
+
+// SaveChain implements iptables.ChainReader.
+func (k *kernel) SaveChain(ctx context.Context, table, chain string) (text string, err error) {
+	err = k.host.Do(func() (err error) {
+		text, err = k.tool.SaveChain(ctx, table, chain)
+		return err
+	})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.chains++
+	return text, err
+}
+
+// looks are how many tables and single chains were read so far.
+func (k *kernel) looks() (tables, chains int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.reads, k.chains
 }
 
 // Restore implements iptables.Kernel.

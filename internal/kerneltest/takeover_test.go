@@ -124,7 +124,7 @@ func loadKubeProxy(t *testing.T, k *kernel, variant testenv.Variant) {
 }
 
 // saveAll is what the kernel has, by table.
-func saveAll(t *testing.T, k *kernel) map[string]string {
+func saveAll(t testing.TB, k *kernel) map[string]string {
 	t.Helper()
 	saves := map[string]string{}
 	for _, table := range []string{iptables.NAT, iptables.Filter, iptables.Mangle} {
