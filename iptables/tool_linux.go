@@ -93,6 +93,13 @@ func baseCommand(family proxier.Family) string {
 	return "iptables"
 }
 
+// Clone is the same tool, whose writes are watched apart.
+func (t *Tool) Clone() *Tool {
+	c := *t
+	c.witnesses = nil
+	return &c
+}
+
 // OtherVariant is the tool of the variant that is not in use; an error when it
 // is not installed.
 func (t *Tool) OtherVariant() (*Tool, error) {

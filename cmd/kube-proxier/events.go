@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -62,6 +63,8 @@ type eventReporter struct {
 	told     map[string]map[*proxier.Target]bool // by dataplane
 	// problems are those told, by dataplane.
 	problems map[string]map[proxier.Problem]bool
+	// feuds are those told, by dataplane.
+	feuds map[string]bool
 }
 
 // Synced records an event for each refusal and problem that is new, and one on
@@ -75,6 +78,7 @@ func (e *eventReporter) Synced(r proxier.Report) {
 		return
 	}
 	e.tellProblems(r)
+	e.tellFeud(r)
 	told := make(map[*proxier.Target]bool, len(r.Refused))
 	for _, refusal := range r.Refused {
 		t := refusal.Target
@@ -93,6 +97,19 @@ func (e *eventReporter) Synced(r proxier.Report) {
 		e.told = map[string]map[*proxier.Target]bool{}
 	}
 	e.told[r.Dataplane] = told
+}
+
+// tellFeud records on the Node that somebody keeps changing what is repaired.
+func (e *eventReporter) tellFeud(r proxier.Report) {
+	if r.Feud != nil && !e.feuds[r.Dataplane] {
+		e.recorder.Eventf(nodeReference(e.node), nil, corev1.EventTypeWarning, "RulesContested", "Repair/"+string(r.Family)+"/"+r.Dataplane,
+			"somebody else keeps changing %s over %s, which was repaired %d times; repairs are made more rarely from now on: %.700s",
+			r.Dataplane, r.Family, r.Feud.Repairs, strings.Join(noticed(r.Noticed), "; "))
+	}
+	if e.feuds == nil {
+		e.feuds = map[string]bool{}
+	}
+	e.feuds[r.Dataplane] = r.Feud != nil
 }
 
 // action tells the refusals of one Service apart: client-go counts events that

@@ -55,6 +55,7 @@ func (r *resident) furnish(g *generation) (err error) {
 }
 
 func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.Reconciler, error) {
+	tool = tool.Clone() // for the sentries of this generation
 	dataplanes, err := g.host.dataplanes(g.life, tool)
 	if err != nil {
 		return nil, err
@@ -69,6 +70,12 @@ func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.R
 		Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
 		Progress:   r.healthy.progress(tool.Family),
 	}
+	if !r.dryRun {
+		if reconciler.Sentries, err = g.host.sentries(tool); err != nil {
+			r.driftUnwatched(tool, err)
+		}
+		reconciler.SentryFailed = func(_ proxier.Sentry, err error) { r.driftUnwatched(tool, err) }
+	}
 	if r.dryRun {
 		reconciler.DryRun = func(dataplane string, plan proxier.Plan) {
 			if _, ok := plan.(otherTurn); ok {
@@ -80,6 +87,11 @@ func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.R
 		}
 	}
 	return reconciler, nil
+}
+
+// driftUnwatched says that what others change is only found at the sync period.
+func (r *resident) driftUnwatched(tool *iptables.Tool, err error) {
+	r.logger.Error(err, "What others change is not noticed at once; it is found by the comparison at each sync period", "tool", tool)
 }
 
 // adopt lets a generation serve. No other one may. The error is of a parameter of

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kube-proxier/kube-proxier/conntrack"
 	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/iptables/nftcommit"
 	"github.com/kube-proxier/kube-proxier/ipvs"
 	"github.com/kube-proxier/kube-proxier/ipvs/device"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
@@ -32,13 +33,18 @@ type host struct {
 	// moved are told when an address of this host came or went.
 	moved []chan struct{}
 
+	// rules are the dataplanes of rules, and commits tells of drift, for
+	// sentries.
+	rules   map[proxier.Family]*iptables.Dataplane
+	commits *nftcommit.Socket
+
 	mu     sync.Mutex
 	opened []*ipvs.Netlink
 }
 
 // newHost looks whether this host has what the mode needs. Nothing is changed.
 func newHost(ctx context.Context, c *config.Config) (*host, error) {
-	h := &host{config: c, addresses: device.NewCached(device.Netlink{})}
+	h := &host{config: c, addresses: device.NewCached(device.Netlink{}), rules: map[proxier.Family]*iptables.Dataplane{}}
 	if c.Mode != config.ModeIPVS {
 		return h, nil
 	}
@@ -72,6 +78,7 @@ func (h *host) dataplanes(ctx context.Context, tool *iptables.Tool) ([]proxier.D
 		Options:  rulesOptions(h.config, tool.Family, tool.Probe(ctx)),
 		MaxNames: tool.MaxNames(),
 	})
+	h.rules[tool.Family] = rules
 	switch {
 	case h.config.Mode == config.ModeIPVS:
 		return h.virtualDataplanes(tool, rules)
@@ -138,6 +145,9 @@ func (h *host) close() {
 		kernel.Close()
 	}
 	h.opened = nil
+	if h.commits != nil {
+		_ = h.commits.Close() // nobody watches any more
+	}
 }
 
 // options shape virtual servers, but for the node's addresses.

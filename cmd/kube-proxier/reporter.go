@@ -14,6 +14,7 @@ type logReporter struct {
 	logger   klog.Logger
 	problems map[string][]proxier.Problem // by who found them: a dataplane, or "" for all
 	refused  map[*proxier.Target]bool
+	feuds    map[string]bool // by dataplane
 }
 
 // Synced logs one pass.
@@ -33,18 +34,49 @@ func (l *logReporter) Synced(r proxier.Report) {
 		return
 	}
 	l.logRefusals(logger, r)
+	l.logFeud(logger, r)
 	switch s := r.Plan.Summary(); {
 	case r.Plan.Empty():
 		logger.V(2).Info("Nothing to do", "duration", r.Duration)
 	case r.DryRun:
 		logger.Info("Planned; a dry run changes nothing", "chains", s.Chains, "rules", s.Rules, "deleted", s.Deleted, "flows", s.Flows, "duration", r.Duration)
 	case r.Drift:
-		logger.Info("Somebody else changed our rules; they are repaired", "chains", s.Chains, "rules", s.Rules, "deleted", s.Deleted, "duration", r.Duration)
+		logger.Info("Somebody else changed our rules; they are repaired", "chains", s.Chains, "rules", s.Rules, "deleted", s.Deleted, "duration", r.Duration,
+			"noticed", noticed(r.Noticed))
 	case s.Flows > 0:
 		logger.Info("Deleted tracked connections that contradict what is served", "flows", s.Flows, "more", s.More, "duration", r.Duration)
 	default:
 		logger.Info("Synced", "services", len(r.State.Services), "chains", s.Chains, "rules", s.Rules,
 			"deleted", s.Deleted, "bytes", s.Bytes, "duration", r.Duration)
+	}
+}
+
+// noticed says how drift was noticed and, where it is known, who did what, such
+// as "notification: nft[123]: nat KUBE-SERVICES".
+func noticed(drifts []proxier.Drift) []string {
+	words := make([]string, len(drifts))
+	for i, d := range drifts {
+		words[i] = string(d.Cause)
+		if s := d.String(); s != "" {
+			words[i] += ": " + s
+		}
+	}
+	return words
+}
+
+// logFeud logs when one begins and when it ends.
+func (l *logReporter) logFeud(logger klog.Logger, r proxier.Report) {
+	if fights := r.Feud != nil; fights != l.feuds[r.Dataplane] {
+		if l.feuds == nil {
+			l.feuds = map[string]bool{}
+		}
+		l.feuds[r.Dataplane] = fights
+		if fights {
+			logger.Error(nil, "Somebody else keeps changing what is repaired; repairs are made ever more rarely from now on, changes of objects still at once",
+				"repairs", r.Feud.Repairs, "wait", r.Feud.Wait, "noticed", noticed(r.Noticed))
+		} else {
+			logger.Info("Nobody changes what is repaired any more")
+		}
 	}
 }
 

@@ -43,6 +43,8 @@ type dataplaneStatus struct {
 	took     time.Duration
 	wrote    proxier.Summary
 	repaired bool
+	noticed  []proxier.Drift
+	feud     *proxier.Feud
 	refused  []proxier.Refusal
 	problems []proxier.Problem
 }
@@ -102,12 +104,13 @@ func (d *dataplaneStatus) keep(r proxier.Report, at time.Time) {
 		d.err, d.errorAt = r.Err, at
 		return
 	}
-	d.lastGood, d.refused, d.problems = at, r.Refused, nil
+	d.lastGood, d.refused, d.problems, d.feud = at, r.Refused, nil, r.Feud
 	if finder, ok := r.Plan.(problemFinder); ok {
 		d.problems = finder.Problems()
 	}
 	if !r.Plan.Empty() {
 		d.wroteAt, d.took, d.wrote, d.repaired = at, r.Duration, r.Plan.Summary(), r.Drift
+		d.noticed = r.Noticed
 	}
 }
 
@@ -153,6 +156,15 @@ type dataplanePage struct {
 	LastWrite   *writePage    `json:"lastWrite,omitempty"`
 	Refused     []refusalPage `json:"refused"`
 	Problems    []string      `json:"problems,omitempty"`
+	// Feud is there while somebody keeps changing what is repaired.
+	Feud *feudPage `json:"feud,omitempty"`
+}
+
+type feudPage struct {
+	Since   time.Time `json:"since"`
+	Repairs int       `json:"repairs"`
+	// WaitSeconds lie at least between a repair and the next.
+	WaitSeconds float64 `json:"waitSeconds"`
 }
 
 type errorPage struct {
@@ -164,12 +176,14 @@ type writePage struct {
 	Time    time.Time `json:"time"`
 	Seconds float64   `json:"seconds"`
 	// Repair is true when nothing had changed but the kernel.
-	Repair  bool `json:"repair,omitempty"`
-	Chains  int  `json:"chains,omitempty"`
-	Rules   int  `json:"rules,omitempty"`
-	Deleted int  `json:"deleted,omitempty"`
-	Bytes   int  `json:"bytes,omitempty"`
-	Flows   int  `json:"flows,omitempty"`
+	Repair bool `json:"repair,omitempty"`
+	// Noticed tells who did what it repaired, as far as is known.
+	Noticed []string `json:"noticed,omitempty"`
+	Chains  int      `json:"chains,omitempty"`
+	Rules   int      `json:"rules,omitempty"`
+	Deleted int      `json:"deleted,omitempty"`
+	Bytes   int      `json:"bytes,omitempty"`
+	Flows   int      `json:"flows,omitempty"`
 }
 
 type refusalPage struct {
@@ -224,9 +238,12 @@ func (d *dataplaneStatus) page() dataplanePage {
 	}
 	if !d.wroteAt.IsZero() {
 		p.LastWrite = &writePage{
-			Time: d.wroteAt, Seconds: d.took.Seconds(), Repair: d.repaired,
+			Time: d.wroteAt, Seconds: d.took.Seconds(), Repair: d.repaired, Noticed: driftTexts(d.noticed),
 			Chains: d.wrote.Chains, Rules: d.wrote.Rules, Deleted: d.wrote.Deleted, Bytes: d.wrote.Bytes, Flows: d.wrote.Flows,
 		}
+	}
+	if d.feud != nil {
+		p.Feud = &feudPage{d.feud.Since, d.feud.Repairs, d.feud.Wait.Seconds()}
 	}
 	for _, refusal := range d.refused {
 		name := refusal.Target.Name
@@ -236,6 +253,16 @@ func (d *dataplaneStatus) page() dataplanePage {
 		return cmp.Or(cmp.Compare(a.ServicePort, b.ServicePort), cmp.Compare(a.Protocol, b.Protocol))
 	})
 	return p
+}
+
+func driftTexts(drifts []proxier.Drift) []string {
+	var all []string
+	for _, d := range drifts {
+		if s := d.String(); s != "" {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 func texts(problems []proxier.Problem) []string {

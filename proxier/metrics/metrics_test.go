@@ -204,18 +204,21 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 	r := s.Reporter
 	refused := []proxier.Refusal{{Target: state.Services[0].Targets[0], Err: errors.New("no")}}
 	for range 2 {
-		r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, Refused: refused, Drift: true, Last: true})
+		r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, Refused: refused, Last: true,
+			Drift: true, Noticed: []proxier.Drift{{Cause: proxier.Polled}}, Feud: &proxier.Feud{Wait: 4 * time.Second}})
 	}
 	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: counted{}, Following: true})
 	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, DryRun: true, Last: true})
 	s.expect("made up reports", map[string]float64{
-		"kubeproxier_refused_service_ports" + rules:                           1,
-		"kubeproxier_drift_repairs_total" + rules:                             2,
-		passes + "iptables_restore_failures_total" + family:                   1,
-		passes + "iptables_partial_restore_failures_total" + family:           1,
-		"kubeproxy_conntrack_reconciler_deleted_entries_total" + family:       7,
-		"kubeproxy_conntrack_reconciler_sync_duration_seconds_count" + family: 1,
-		passes + "duration_seconds_count" + family:                            3,
+		"kubeproxier_refused_service_ports" + rules:                                                   1,
+		`kubeproxier_drift_repairs_total{cause="poll",dataplane="iptables",ip_family="IPv4"}`:         2,
+		`kubeproxier_drift_repairs_total{cause="notification",dataplane="iptables",ip_family="IPv4"}`: 0,
+		"kubeproxier_drift_repair_wait_seconds" + rules:                                               4,
+		passes + "iptables_restore_failures_total" + family:                                           1,
+		passes + "iptables_partial_restore_failures_total" + family:                                   1,
+		"kubeproxy_conntrack_reconciler_deleted_entries_total" + family:                               7,
+		"kubeproxy_conntrack_reconciler_sync_duration_seconds_count" + family:                         1,
+		passes + "duration_seconds_count" + family:                                                    3,
 	})
 }
 

@@ -11,7 +11,7 @@ type ownVectors struct {
 	failures, drift, losses    *prometheus.CounterVec
 	chains, deleted, ruleLines *prometheus.CounterVec
 	sent                       *prometheus.CounterVec
-	refused, problems          *prometheus.GaugeVec
+	refused, problems, feud    *prometheus.GaugeVec
 	services, servicePorts     *prometheus.GaugeVec
 }
 
@@ -26,7 +26,8 @@ func newOwnVectors() ownVectors {
 		planning:     histogram(p+"plan_duration_seconds", "Time that comparing with the kernel took in one pass.", buckets(), familyLabel, dataplane),
 		apply:        histogram(p+"apply_duration_seconds", "Time that writing to the kernel took in one pass that had something to write.", buckets(), familyLabel, dataplane),
 		failures:     counter(p+"pass_failures_total", "Passes that failed.", familyLabel, dataplane),
-		drift:        counter(p+"drift_repairs_total", "Passes that repaired what somebody else had changed in the kernel.", familyLabel, dataplane),
+		drift:        counter(p+"drift_repairs_total", "Passes that repaired what somebody else had changed in the kernel, by how it was noticed.", familyLabel, dataplane, "cause"),
+		feud:         gauge(p+"drift_repair_wait_seconds", "Time between repairs while somebody keeps changing what is repaired, else 0.", familyLabel, dataplane),
 		losses:       counter(p+"sudden_losses_total", "Passes in which nearly all Services that were served ceased to be, because their objects or endpoints had gone.", familyLabel),
 		chains:       counter(p+"chains_written_total", "iptables chains written.", familyLabel, dataplane),
 		deleted:      counter(p+"chains_deleted_total", "iptables chains deleted.", familyLabel, dataplane),
@@ -41,7 +42,7 @@ func newOwnVectors() ownVectors {
 
 func (v *ownVectors) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		v.build, v.building, v.planning, v.apply, v.failures, v.drift, v.losses, v.chains, v.deleted, v.ruleLines, v.sent,
+		v.build, v.building, v.planning, v.apply, v.failures, v.drift, v.feud, v.losses, v.chains, v.deleted, v.ruleLines, v.sent,
 		v.refused, v.problems, v.services, v.servicePorts,
 	}
 }

@@ -82,7 +82,10 @@ func (r *reporter) Synced(report proxier.Report) {
 func (r *reporter) dataplane(report proxier.Report) {
 	name := report.Dataplane
 	r.planning.WithLabelValues(r.family, name).Observe(report.Planning.Seconds())
-	failures, drift := r.failures.WithLabelValues(r.family, name), r.drift.WithLabelValues(r.family, name)
+	failures := r.failures.WithLabelValues(r.family, name)
+	for _, cause := range []proxier.Cause{proxier.Notified, proxier.Polled, proxier.Compared} {
+		r.drift.WithLabelValues(r.family, name, string(cause)) // 0 from the start
+	}
 	if report.Plan != nil && !report.Plan.Empty() {
 		r.apply.WithLabelValues(r.family, name).Observe((report.Duration - report.Planning).Seconds())
 	}
@@ -91,8 +94,13 @@ func (r *reporter) dataplane(report proxier.Report) {
 		return
 	}
 	if report.Drift {
-		drift.Inc()
+		r.drift.WithLabelValues(r.family, name, string(cause(report.Noticed))).Inc()
 	}
+	wait := 0.0
+	if report.Feud != nil {
+		wait = report.Feud.Wait.Seconds()
+	}
+	r.feud.WithLabelValues(r.family, name).Set(wait)
 	if report.Following {
 		return // it writes no rules
 	}
@@ -102,6 +110,14 @@ func (r *reporter) dataplane(report proxier.Report) {
 	r.ruleLines.WithLabelValues(r.family, name).Add(float64(s.Rules))
 	r.sent.WithLabelValues(r.family, name).Add(float64(s.Bytes))
 	r.Metrics.refused.WithLabelValues(r.family, name).Set(float64(len(report.Refused)))
+}
+
+// cause is that of the first that was noticed.
+func cause(noticed []proxier.Drift) proxier.Cause {
+	for _, d := range noticed {
+		return d.Cause
+	}
+	return proxier.Compared
 }
 
 func (r *reporter) conntracked(report proxier.Report) {

@@ -1,0 +1,119 @@
+package iptables
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-proxier/kube-proxier/iptables/legacytable"
+)
+
+func TestParseChain(t *testing.T) {
+	for name, test := range map[string]struct {
+		text string
+		want *Chain
+		fail bool
+	}{
+		"a chain": {"-N KUBE-X\n-A KUBE-X -j RETURN\n-A KUBE-X\n", &Chain{Name: "KUBE-X", Rules: []string{"-j RETURN", ""}}, false},
+		"a built-in chain": {
+			"-P KUBE-X DROP\n-A KUBE-X -j KUBE-Y\n", &Chain{Name: "KUBE-X", Policy: "DROP", Rules: []string{"-j KUBE-Y"}}, false,
+		},
+		"none":                   {"", nil, false},
+		"another chain's rule":   {"-N KUBE-X\n-A KUBE-XY -j RETURN\n", nil, true},
+		"a rule before the head": {"-A KUBE-X -j RETURN\n", nil, true},
+		"two heads":              {"-N KUBE-X\n-N KUBE-X\n", nil, true},
+	} {
+		c, err := parseChain("KUBE-X", test.text)
+		if diff := cmp.Diff(test.want, c); diff != "" || (err != nil) != test.fail {
+			t.Errorf("%s: error %v, (-want +have)\n%s", name, err, diff)
+		}
+	}
+}
+
+func TestManyDoubtfulChainsAreATable(t *testing.T) {
+	var d Doubt
+	for i := range maxDoubtful {
+		d.Chain(NAT, string(rune('a'+i)))
+	}
+	if d.Tables[NAT] || len(d.Chains[NAT]) != maxDoubtful {
+		t.Fatalf("%d chains are %+v", maxDoubtful, d)
+	}
+	d.Chain(NAT, "one more")
+	d.Chain(Filter, "KUBE-FORWARD")
+	if !d.Tables[NAT] || len(d.Chains[NAT]) != 0 || d.String() != "table nat, filter KUBE-FORWARD" {
+		t.Errorf("one chain more is %+v, %q", d, d.String())
+	}
+}
+
+func TestTableWithAnotherChain(t *testing.T) {
+	a, c := &Chain{Name: "A"}, &Chain{Name: "C", Rules: []string{"-j A"}}
+	table := Table{Name: NAT, Chains: []*Chain{a, c}}
+	names := func(t Table) (s string) {
+		for _, c := range t.Chains {
+			s += c.Name
+		}
+		return s
+	}
+	for _, test := range []struct {
+		name  string
+		chain *Chain
+		want  string
+	}{{"A", nil, "C"}, {"B", nil, "AC"}, {"B", &Chain{Name: "B"}, "ABC"}, {"D", &Chain{Name: "D"}, "ACD"}, {"C", &Chain{Name: "C"}, "AC"}} {
+		if have := names(table.with(test.name, test.chain)); have != test.want {
+			t.Errorf("with %s as %v: have %s, want %s", test.name, test.chain, have, test.want)
+		}
+	}
+	if table.with("C", &Chain{Name: "C", Rules: []string{"-j A"}}).Chains[1] != c {
+		t.Error("an equal chain is not the same pointer any more")
+	}
+	if names(table) != "AC" {
+		t.Error("the table itself was changed")
+	}
+}
+
+// A glance is one at a table, at a second.
+type glance struct {
+	name     string
+	at       int
+	entries  uint32
+	content  uint64
+	fail     bool
+	thorough bool
+	want     bool
+	digests  int // so far
+}
+
+func TestTableWatch(t *testing.T) {
+	w := tableWatch{}
+	w.wrote(legacytable.Info{Entries: 10})
+	digests := 0
+	const takes = 50 * time.Millisecond // so that the content is looked at each 5 s
+	for _, l := range []glance{
+		{"what we wrote", 1, 10, 100, false, true, false, 1},
+		{"too early for the content", 2, 10, 101, false, true, false, 1},
+		{"not thorough", 20, 10, 101, false, false, false, 1},
+		{"other content of the same size", 21, 10, 101, false, true, true, 2},
+		{"told once", 40, 10, 101, false, true, false, 3},
+		{"a stranger's chain", 41, 12, 101, false, true, false, 4},
+		{"a rule of ours", 42, 13, 102, false, true, true, 5},
+		{"content that cannot be read", 43, 14, 0, true, true, true, 6},
+		{"a change while the content is not known", 44, 15, 103, false, true, true, 6},
+	} {
+		now := time.Unix(int64(l.at), 0)
+		have := w.look(l.thorough, legacytable.Info{Entries: l.entries}, func() time.Time {
+			now = now.Add(takes)
+			return now
+		}, func() (uint64, error) {
+			digests++
+			if l.fail {
+				return 0, errors.New("no memory")
+			}
+			return l.content, nil
+		})
+		if have != l.want || digests != l.digests {
+			t.Errorf("%s: have %v after %d digests, want %v after %d", l.name, have, digests, l.want, l.digests)
+		}
+	}
+}
