@@ -12,13 +12,14 @@ func TestDiffSeesAndTheDaemonRepairsWhatSomebodyElseChanged(t *testing.T) {
 	bothVariants(t, func(t *testing.T, variant testenv.Variant) {
 		s := newStage(t, variant)
 		s.iptables("iptables", "-t", "nat", "-A", "PREROUTING", "-m", "comment", "--comment", "stranger", "-j", "ACCEPT")
-		d := s.startSynced("--iptables-sync-period=1h") // it does not look at the kernel again
+		d := s.startSynced()
 		service := s.createService("web", nil)
 		s.setEndpoints("web", s.remote)
 		probes := from(clusterIPs(service), s.caller)
 		s.expect("at first", "remote", probes)
 		s.awaitNoDiff()
 
+		d.stop() // it would repair it at once
 		s.iptables("iptables", "-t", "nat", "-F", "KUBE-SERVICES")
 		broken := s.rules()
 		difference, status := s.diff()
@@ -30,8 +31,7 @@ func TestDiffSeesAndTheDaemonRepairsWhatSomebodyElseChanged(t *testing.T) {
 		}
 		s.expect("over IPv4, without the rules", "timed out", probes[:1])
 
-		d.stop()
-		d = s.startSynced("--iptables-sync-period=1s")
+		d = s.startSynced("--iptables-sync-period=1h") // it does not compare with the kernel again
 		s.expect("after a restart", "remote", probes)
 		s.iptables("iptables", "-t", "nat", "-F", "KUBE-SERVICES")
 		s.iptables("ip6tables", "-t", "filter", "-D", "FORWARD", "1")

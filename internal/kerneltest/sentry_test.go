@@ -49,7 +49,7 @@ func (g *guarded) Synced(r proxier.Report) {
 // await waits until the reports satisfy the condition.
 func (g *guarded) await(t testing.TB, what string, enough func() bool) {
 	t.Helper()
-	const patience = 4 * time.Second
+	const patience = 30 * time.Second
 	late := time.AfterFunc(patience, g.cond.Broadcast)
 	defer late.Stop()
 	deadline := time.Now().Add(patience)

@@ -37,10 +37,13 @@ type layout struct {
 	matches  int // where the matches begin
 }
 
-var ( //nolint:gochecknoglobals // constant tables of linux/netfilter_ipv4/ip_tables.h and its sibling
-	layout4 = layout{selector: 84, offsets: 88, matches: 112}
-	layout6 = layout{selector: 136, offsets: 140, matches: 168}
-)
+// layoutOf is that of linux/netfilter_ipv4/ip_tables.h or its sibling.
+func layoutOf(ipv6 bool) layout {
+	if ipv6 {
+		return layout{selector: 136, offsets: 140, matches: 168}
+	}
+	return layout{selector: 84, offsets: 88, matches: 112}
+}
 
 const (
 	targetHeader = 32 // struct xt_entry_target without data

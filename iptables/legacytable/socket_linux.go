@@ -23,10 +23,10 @@ type Socket struct {
 // Open opens a Socket in the network namespace of the calling thread.
 // CAP_NET_RAW is needed, and to ask CAP_NET_ADMIN.
 func Open(ipv6 bool) (*Socket, error) {
-	s := &Socket{level: unix.IPPROTO_IP, layout: layout4, seed: maphash.MakeSeed()}
+	s := &Socket{level: unix.IPPROTO_IP, layout: layoutOf(ipv6), seed: maphash.MakeSeed()}
 	family := unix.AF_INET
 	if ipv6 {
-		family, s.level, s.layout = unix.AF_INET6, unix.IPPROTO_IPV6, layout6
+		family, s.level = unix.AF_INET6, unix.IPPROTO_IPV6
 	}
 	var err error
 	if s.fd, err = unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW); err != nil {

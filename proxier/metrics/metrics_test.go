@@ -204,8 +204,10 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 	r := s.Reporter
 	refused := []proxier.Refusal{{Target: state.Services[0].Targets[0], Err: errors.New("no")}}
 	for range 2 {
-		r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, Refused: refused, Last: true,
-			Drift: true, Noticed: []proxier.Drift{{Cause: proxier.Polled}}, Feud: &proxier.Feud{Wait: 4 * time.Second}})
+		r.Synced(proxier.Report{
+			Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, Refused: refused, Last: true,
+			Drift: true, Noticed: []proxier.Drift{{Cause: proxier.Polled}}, Feud: &proxier.Feud{Wait: 4 * time.Second},
+		})
 	}
 	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: counted{}, Following: true})
 	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, DryRun: true, Last: true})
