@@ -8,6 +8,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 BENCH ?= .
 BENCHTIME ?= 1s
 FUZZTIME ?= 30s
+DURATION ?= 30m
+SEED ?= 0
 # What make bench-scale measures; see docs/benchmarks.md
 SIZES ?= 1000x10,5000x10,10000x10
 MODES ?= iptables,nftables
@@ -16,7 +18,7 @@ COMPARE ?=
 # Packages whose tests need a kernel with IPVS; IPVSFLAGS='-test.v -test.run=Drain'
 IPVS ?= ./internal/testenv/vm/selftest ./ipvs ./ipvs/ipset ./ipvs/device ./internal/ipvstests
 
-.PHONY: all help build setup kube-apiserver test test-ipvs race e2e golden fuzz bench bench-scale demo lint fmt vuln verify clean
+.PHONY: all help build setup kube-apiserver test test-ipvs race e2e soak golden fuzz bench bench-scale demo lint fmt vuln verify clean
 
 all: lint test ## lint and test
 
@@ -44,6 +46,9 @@ race: kube-apiserver ## all tests with the race detector, but e2e: its daemon is
 
 e2e: kube-apiserver ## the tests against a real API server and a real kernel, each by name
 	$(GO) test -count=1 -v -timeout 20m ./internal/e2e ./internal/kerneltest
+
+soak: kube-apiserver ## random changes and faults for DURATION, 50 rounds of upgrades; SEED=n repeats a run
+	$(GO) test -count=1 -v -timeout 0 ./internal/e2e -run 'TestSoak|TestUpgrades|TestTakeOver' -soak.duration=$(DURATION) -soak.seed=$(SEED) -rounds=50
 
 golden: ## rewrite the golden sections of testdata/scenarios; read the diff
 	$(GO) test ./internal/scenarios -update

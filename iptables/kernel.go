@@ -27,6 +27,9 @@ type RestoreError struct {
 	Text string
 	// Locked means that somebody else held the lock all the time.
 	Locked bool
+	// Exhausted means that there was not enough memory, for the tool or in the
+	// kernel: there may be soon.
+	Exhausted bool
 	// Output is what the tool printed.
 	Output string
 }
@@ -44,5 +47,5 @@ func (e *RestoreError) Error() string {
 // opposed to not being able to work at all.
 func refused(err error) (*RestoreError, bool) {
 	e, ok := errors.AsType[*RestoreError](err)
-	return e, ok && !e.Locked
+	return e, ok && !e.Locked && !e.Exhausted
 }

@@ -258,6 +258,22 @@ func (t *Tool) run(ctx context.Context, suffix string, args ...string) *exec.Cmd
 // "line 4 failed".
 var lineNumber = regexp.MustCompile(`\bline:? (\d+)`)
 
+// maxToolStatus is above the exit statuses that the tools have for their input,
+// 1 to 4.
+const maxToolStatus = 125
+
+// exhausted reports whether a tool complains about memory: "can't alloc memory!",
+// "line 7 failed: Memory allocation problem", or in the C library's words for
+// ENOMEM and ENOBUFS.
+func exhausted(output string) bool {
+	for _, words := range []string{"alloc memory", "Memory allocation", "Cannot allocate memory", "No buffer space available"} {
+		if strings.Contains(output, words) {
+			return true
+		}
+	}
+	return false
+}
+
 func restore(cmd *exec.Cmd, input string, started ...func(pid int)) error {
 	_, err := runRestore(cmd, input, started...)
 	return err
@@ -293,10 +309,12 @@ func runRestore(cmd *exec.Cmd, input string, started ...func(pid int)) (string, 
 		return output.String(), nil
 	}
 	exit, ran := errors.AsType[*exec.ExitError](err)
-	if !ran || !exit.Exited() { // not found, killed, out of memory: says nothing about the input
+	// Not found, killed, or the loader failed (exit status 127, as in a shell): it
+	// says nothing about the input.
+	if !ran || !exit.Exited() || exit.ExitCode() > maxToolStatus {
 		return "", fmt.Errorf("%s: %w: %s", cmd.Path, err, strings.TrimSpace(output.String()))
 	}
-	e := &RestoreError{Output: output.String(), Locked: strings.Contains(output.String(), "xtables lock")}
+	e := &RestoreError{Output: output.String(), Locked: strings.Contains(output.String(), "xtables lock"), Exhausted: exhausted(output.String())}
 	if m := lineNumber.FindStringSubmatch(e.Output); m != nil {
 		e.Line, _ = strconv.Atoi(m[1]) // digits, by the expression
 	}

@@ -13,6 +13,10 @@
 //   - start, interruption, restart: the API server is away, watches break, the
 //     program is killed; connections of an untouched Service never fail;
 //   - reload: the configuration file changes under a stream of connections;
+//   - kill, writefaults, apifaults: it is killed at each write, writes fail for
+//     many reasons, the API server is ill;
+//   - rounds: one version takes over from another, again and again;
+//   - soak: all of that at random, for as long as -soak.duration says;
 //   - drift, dryrun: the commands that only look, and repair.
 //
 // All tests share one API server, each has a network, a Node object and a
