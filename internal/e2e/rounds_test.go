@@ -88,4 +88,3 @@ func (s *stage) buildVersion(version string) string {
 	}
 	return program
 }
-

@@ -128,7 +128,8 @@ var (
 func (g *growth) look(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, metrics string) {
+}, metrics string,
+) {
 	t.Helper()
 	value := func(metric *regexp.Regexp) float64 {
 		found := metric.FindStringSubmatch(metrics)
