@@ -18,7 +18,8 @@ type Health struct {
 // work is what one family has to do.
 type work struct {
 	// waits is since when something has been due without a good pass; zero when
-	// all is done.
+	// all is done. While work waits this has a monotonic clock reading, which UTC
+	// would take away: a clock that is set makes nobody ill, or well.
 	waits time.Time
 	// updated is when the last good pass ended; zero before the first.
 	updated time.Time
@@ -48,7 +49,7 @@ func (h *Health) Due(family proxier.Family) {
 		h.families[family] = w
 	}
 	if w.waits.IsZero() {
-		w.waits = now()
+		w.waits = time.Now()
 	}
 }
 
@@ -56,7 +57,7 @@ func (h *Health) Due(family proxier.Family) {
 func (h *Health) Done(family proxier.Family) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.families[family] = &work{updated: now()}
+	h.families[family] = &work{updated: time.Now()}
 }
 
 // Healthy reports whether no family's work has waited for too long.
@@ -80,15 +81,17 @@ type familyReading struct {
 func (h *Health) read() reading {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	r := reading{at: now(), healthy: true, families: make(map[proxier.Family]familyReading, len(h.families))}
+	at := time.Now()
+	r := reading{at: at.UTC(), healthy: true, families: make(map[proxier.Family]familyReading, len(h.families))}
 	for family, w := range h.families {
-		healthy := w.waits.IsZero() || r.at.Sub(w.waits) < h.timeout
-		r.families[family] = familyReading{*w, healthy}
+		healthy := w.waits.IsZero() || at.Sub(w.waits) < h.timeout
+		r.families[family] = familyReading{work{w.waits.UTC(), w.updated.UTC()}, healthy}
 		r.healthy = r.healthy && healthy
 		if w.updated.After(r.updated) {
 			r.updated = w.updated
 		}
 	}
+	r.updated = r.updated.UTC()
 	return r
 }
 
