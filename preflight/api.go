@@ -35,7 +35,7 @@ func (j *judge) api(f Facts) {
 	}
 	if a.NodeMissing {
 		j.add(Warning, subject, fmt.Sprintf("there is no Node object named %s", f.Config.NodeName),
-			"nothing is changed before it is there, since it says which endpoints are this node's",
+			"the daemon waits 30s for it, and goes on without its addresses and zone; with a wrong name no endpoint is this node's, and Services with policy Local drop packets",
 			"give the name that kubectl get nodes shows with --hostname-override, or wait for the kubelet to register the node")
 	}
 	if a.Ahead > maxSkew || a.Ahead < -maxSkew {

@@ -6,53 +6,24 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kube-proxier/kube-proxier/proxier/source"
 )
 
-// apiPatience bounds all questions to the API server together.
-const apiPatience = 5 * time.Second
-
-// askAPI asks for what the daemon watches, one object of each kind.
+// askAPI makes a client of its own, to see the server's clock.
 func askAPI(ctx context.Context, connection source.Connection, node string) *API {
 	rest, err := connection.Config()
 	if err != nil {
 		return &API{ClientErr: err}
 	}
-	a := &API{Server: rest.Host}
 	var seen clock
 	rest.Wrap(func(next http.RoundTripper) http.RoundTripper { return &watchClock{next, &seen} })
 	client, err := kubernetes.NewForConfig(rest)
 	if err != nil {
-		a.ClientErr = err
-		return a
+		return &API{ClientErr: err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, apiPatience)
-	defer cancel()
-	if a.Err = client.Discovery().RESTClient().Get().AbsPath("/version").MaxRetries(0).Do(ctx).Error(); a.Err != nil {
-		a.Ahead = seen.ahead()
-		return a
-	}
-	one := metav1.ListOptions{Limit: 1}
-	for _, question := range []struct {
-		read string
-		ask  func() error
-	}{
-		{"list services", func() error { _, err := client.CoreV1().Services("").List(ctx, one); return err }},
-		{"list endpointslices", func() error { _, err := client.DiscoveryV1().EndpointSlices("").List(ctx, one); return err }},
-		{"get node " + node, func() error { _, err := client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{}); return err }},
-	} {
-		err := question.ask()
-		switch {
-		case apierrors.IsNotFound(err):
-			a.NodeMissing = true
-		case err != nil:
-			a.Denied = append(a.Denied, Denial{question.read, err})
-		}
-	}
+	a := &API{Server: rest.Host, Answer: source.Ask(ctx, client, node)}
 	a.Ahead = seen.ahead()
 	return a
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/proxier/source"
 	"github.com/kube-proxier/kube-proxier/sysctl"
 )
 
@@ -110,19 +111,8 @@ type API struct {
 	ClientErr error
 	// Server is its URL.
 	Server string
-	// Err is why it does not answer; nil when it does.
-	Err error
-	// Denied are the reads that failed, such as "list services", with the
-	// reason.
-	Denied []Denial
-	// NodeMissing tells that there is no Node object of this node's name.
-	NodeMissing bool
+	source.Answer
+
 	// Ahead is how far the server's clock is ahead of this host's.
 	Ahead time.Duration
-}
-
-// A Denial is a read that the API server did not allow.
-type Denial struct {
-	Read string
-	Err  error
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/preflight"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/proxier/source"
 	"github.com/kube-proxier/kube-proxier/sysctl"
 )
 
@@ -271,7 +272,7 @@ func TestFindings(t *testing.T) {
 		{"too many requests", func(f *preflight.Facts) { f.API.Err = apierrors.NewTooManyRequests("later", 1) }, []string{"warning API server: https://192.0.2.1:6443 does not answer as it should: later: it is overloaded"}},
 		{
 			"reads that are denied", func(f *preflight.Facts) {
-				f.API.Denied = []preflight.Denial{{Read: "list services", Err: errors.New("forbidden")}}
+				f.API.Denied = []source.Denial{{Read: "list services", Err: errors.New("forbidden")}}
 			},
 			[]string{"warning API server: list services: forbidden"},
 		},

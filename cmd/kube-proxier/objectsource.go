@@ -48,18 +48,7 @@ func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource,
 		return nil, fmt.Errorf("%w (--manifests needs no API server)", err)
 	}
 	api := &source.API{Client: client, NodeName: c.NodeName}
-	return &objectSource{run: api.Run, wait: func(ctx context.Context) string { return whyNot(ctx, client) }, client: client}, nil
-}
-
-// whyNot asks the API server for what every client may ask. client-go tries
-// again and again without a word while connections are refused.
-func whyNot(ctx context.Context, client kubernetes.Interface) string {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error(); err != nil {
-		return fmt.Sprintf("the API server does not answer: %v", err)
-	}
-	return "the API server answers, but has not sent all objects: may this client list and watch services, endpointslices and nodes?"
+	return &objectSource{run: api.Run, wait: func(ctx context.Context) string { return source.Ask(ctx, client, c.NodeName).String() }, client: client}, nil
 }
 
 // fill runs the source until ctx ends, without waiting for it to clean up.

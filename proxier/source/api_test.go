@@ -223,7 +223,7 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 func filterNodes(client *fake.Clientset, name string) {
 	nodes := schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
 	client.PrependReactor("list", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
-		list := &corev1.NodeList{}
+		list := &corev1.NodeList{ListMeta: metav1.ListMeta{ResourceVersion: "1"}}
 		if node, err := client.Tracker().Get(nodes, "", name); err == nil {
 			list.Items = append(list.Items, *node.(*corev1.Node))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -147,10 +148,28 @@ func listWatch[L runtime.Object](client kubernetes.Interface, r resource[L], opt
 	}
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return r.List(ctx, withSelectors(o))
+			list, err := r.List(ctx, withSelectors(o))
+			if err != nil {
+				return nil, err
+			}
+			return list, isList(list)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return r.Watch(ctx, withSelectors(o))
 		},
 	}, client)
+}
+
+// isList refuses what is no answer of an API server: client-go takes any object
+// of another kind for an empty list, and an empty list means that everything is
+// gone. Each list of an API server has a resource version.
+func isList(list runtime.Object) error {
+	m, err := meta.ListAccessor(list)
+	if err != nil {
+		return err
+	}
+	if m.GetResourceVersion() == "" {
+		return fmt.Errorf("the answer is no list: it has no resourceVersion")
+	}
+	return nil
 }
