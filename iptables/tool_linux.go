@@ -174,19 +174,14 @@ func (t *Tool) MayHold(table string) bool {
 
 // Observe reads what is ours in all tables, without creating any.
 func (t *Tool) Observe(ctx context.Context) (Observation, error) {
-	var tables []string
-	for _, table := range []string{NAT, Filter, Mangle} {
-		if t.MayHold(table) {
-			tables = append(tables, table)
-		}
-	}
-	kernel, err := read(ctx, t, tables)
+	kernel, err := t.Read(ctx, NAT, Filter, Mangle)
 	return Observe(kernel), err
 }
 
-// mayRead says at once when a permission is missing.
+// mayRead says at once when a permission is missing. The filter table is as good
+// for that as nat, which may hold a hundred thousand rules.
 func (t *Tool) mayRead(ctx context.Context) error {
-	_, err := t.Save(ctx, NAT)
+	_, err := t.Save(ctx, Filter)
 	if err == nil {
 		return nil
 	}
@@ -194,7 +189,7 @@ func (t *Tool) mayRead(ctx context.Context) error {
 	if s := err.Error(); strings.Contains(s, "ermission") || strings.Contains(s, "not permitted") {
 		hint = "root or CAP_NET_ADMIN and CAP_NET_RAW are needed"
 	}
-	return fmt.Errorf("cannot read the %s nat table: %w (%s)", t.Family, err, hint)
+	return fmt.Errorf("cannot read the %s filter table: %w (%s)", t.Family, err, hint)
 }
 
 // MaxNames is the bound for Config.MaxNames that suits the variant.
@@ -213,7 +208,8 @@ func (t *Tool) String() string {
 // Save runs iptables-save for one table.
 func (t *Tool) Save(ctx context.Context, table string) (string, error) {
 	cmd := t.run(ctx, "-save", "-t", table)
-	var out, problem bytes.Buffer
+	var out strings.Builder // and not a Buffer, whose String copies
+	var problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problem
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("%s-save: %w: %s", t.command, err, strings.TrimSpace(problem.String()))
@@ -385,16 +381,10 @@ func (t *Tool) Missing(ctx context.Context, needs []Need) ([]Need, error) {
 	return missing, nil
 }
 
-// ReadAll reads the tables nat and filter, what belongs to others included. A
-// table that does not exist is not created, and not in the result.
-func (t *Tool) ReadAll(ctx context.Context) (Ruleset, error) {
-	var tables []string
-	for _, table := range []string{NAT, Filter} {
-		if t.MayHold(table) {
-			tables = append(tables, table)
-		}
-	}
-	return read(ctx, t, tables)
+// Read reads tables, what belongs to others included. One that does not exist is
+// not created, and not in the result.
+func (t *Tool) Read(ctx context.Context, tables ...string) (Ruleset, error) {
+	return read(ctx, t, slices.DeleteFunc(slices.Clone(tables), func(table string) bool { return !t.MayHold(table) }))
 }
 
 // liberal reports whether conntrack is told to take TCP packets out of the

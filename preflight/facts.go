@@ -74,7 +74,7 @@ type Family struct {
 	// that could not be tried.
 	Missing  []iptables.Need
 	TrialErr error
-	// Rules are those of others, in the variant in use.
+	// Rules are those of others in the filter table, in the variant in use.
 	Rules iptables.Ruleset
 	// Other is the tool of the other variant, where there is one, and
 	// OtherChains are those of a Service proxy in its tables.

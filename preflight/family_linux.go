@@ -30,9 +30,11 @@ func families(ctx context.Context, c *config.Config) []Family {
 	return out
 }
 
-// foreign are the rules that are not ours; none where they cannot be read.
+// foreign are the rules that are not ours; none where they cannot be read. Whoever
+// gets in the way has chains in the filter table: nat is not read, since with many
+// Services that takes a second, at each start.
 func foreign(ctx context.Context, tool *iptables.Tool) iptables.Ruleset {
-	rules, err := tool.ReadAll(ctx)
+	rules, err := tool.Read(ctx, iptables.Filter)
 	if err != nil {
 		return iptables.Ruleset{}
 	}
