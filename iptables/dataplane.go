@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -63,7 +64,11 @@ func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 	}
 	want := Compile(d.compiled, state, d.options())
 	d.compiled = want
-	return &plan{dataplane: d, state: state, want: want, patch: d.diff(have, want), drift: drift}, nil
+	patch := d.diff(have, want)
+	if len(patch.Calls) == 0 {
+		d.remember(Observation{shared(have.Own, want.Ruleset), have.Referenced})
+	}
+	return &plan{dataplane: d, state: state, want: want, patch: patch, drift: drift}, nil
 }
 
 // options are the configured ones without the Service ports that were refused.
@@ -152,6 +157,30 @@ func (d *Dataplane) remember(o Observation) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.have = &o
+}
+
+// shared is have with the chains of want, where both are the same and a Diff has
+// found no difference: what was read from the kernel is a second copy of all rules,
+// and would be compared word by word again.
+func shared(have, want Ruleset) Ruleset {
+	var out Ruleset
+	for _, table := range have.Tables {
+		wanted := want.Table(table.Name).Chains
+		if !slices.Equal(table.Chains, wanted) {
+			table.Chains = slices.Clone(table.Chains)
+			for i, chain := range table.Chains {
+				for len(wanted) > 0 && wanted[0].Name < chain.Name {
+					wanted = wanted[1:]
+				}
+				// What is left are chains that others jump to: we cannot delete them.
+				if len(wanted) > 0 && wanted[0].Name == chain.Name {
+					table.Chains[i] = wanted[0]
+				}
+			}
+		}
+		out.Tables = append(out.Tables, table)
+	}
+	return out
 }
 
 // diff is the way from have to want. Where nothing is served yet and the way is
