@@ -22,9 +22,8 @@ type Endpoint struct {
 	// owner says otherwise; 0 gives it no new connections. Only modes that
 	// schedule read it.
 	Weight uint16
-	// zones and nodes are the topology hints.
-	zones []discoveryv1.ForZone
-	nodes []discoveryv1.ForNode
+	// hints of topology; nil if there are none.
+	hints *discoveryv1.EndpointHints
 }
 
 // usableWhileTerminating reports whether the endpoint may serve when no ready
@@ -121,17 +120,14 @@ func (m *endpointMerger) add(slice *discoveryv1.EndpointSlice) {
 }
 
 func (m *endpointMerger) endpoint(from *discoveryv1.Endpoint) Endpoint {
-	e := Endpoint{
+	return Endpoint{
 		Ready:       ptr.Deref(from.Conditions.Ready, true),
 		Serving:     ptr.Deref(from.Conditions.Serving, true),
 		Terminating: ptr.Deref(from.Conditions.Terminating, false),
 		Local:       from.NodeName != nil && *from.NodeName == m.nodeName,
 		Weight:      1,
+		hints:       from.Hints,
 	}
-	if from.Hints != nil {
-		e.zones, e.nodes = from.Hints.ForZones, from.Hints.ForNodes
-	}
-	return e
 }
 
 // merge adds an endpoint that another slice, or the same one, may have named

@@ -41,10 +41,10 @@ func anyUsable(all []Endpoint) bool {
 // cuts traffic off.
 func nearEndpoints(ready []Endpoint, node Node) []Endpoint {
 	if near := hinted(ready, func(e *Endpoint) (has, here bool) {
-		for _, h := range e.nodes {
+		for _, h := range e.hints.ForNodes {
 			here = here || h.Name == node.Name
 		}
-		return len(e.nodes) > 0, here
+		return len(e.hints.ForNodes) > 0, here
 	}); near != nil {
 		return near
 	}
@@ -52,10 +52,10 @@ func nearEndpoints(ready []Endpoint, node Node) []Endpoint {
 		return ready
 	}
 	if near := hinted(ready, func(e *Endpoint) (has, here bool) {
-		for _, h := range e.zones {
+		for _, h := range e.hints.ForZones {
 			here = here || h.Name == node.Zone
 		}
-		return len(e.zones) > 0, here
+		return len(e.hints.ForZones) > 0, here
 	}); near != nil {
 		return near
 	}
@@ -67,6 +67,9 @@ func nearEndpoints(ready []Endpoint, node Node) []Endpoint {
 func hinted(ready []Endpoint, hint func(*Endpoint) (has, here bool)) []Endpoint {
 	var near []Endpoint
 	for i := range ready {
+		if ready[i].hints == nil {
+			return nil
+		}
 		has, here := hint(&ready[i])
 		if !has {
 			return nil
@@ -78,8 +81,22 @@ func hinted(ready []Endpoint, hint func(*Endpoint) (has, here bool)) []Endpoint 
 	return near
 }
 
+// filter returns those to keep: all itself where that is all of them, as it is
+// for most pools of most Services.
 func filter(all []Endpoint, keep func(*Endpoint) bool) []Endpoint {
-	var kept []Endpoint
+	n := 0
+	for i := range all {
+		if keep(&all[i]) {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return nil
+	case len(all):
+		return all
+	}
+	kept := make([]Endpoint, 0, n)
 	for i := range all {
 		if keep(&all[i]) {
 			kept = append(kept, all[i])
