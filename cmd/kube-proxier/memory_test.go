@@ -1,0 +1,58 @@
+package main
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+func TestMemoryIsGivenBackAfterComparingWithTheKernel(t *testing.T) {
+	compared := proxier.Report{Last: true, Compared: true}
+	tests := []struct {
+		name     string
+		report   proxier.Report
+		retained uint64
+		want     int
+	}{
+		{"much of it", compared, worthFreeing, 1},
+		{"little of it", compared, worthFreeing - 1, 0},
+		{"nothing was read", proxier.Report{Last: true}, worthFreeing, 0},
+		{"the pass goes on", proxier.Report{Compared: true}, worthFreeing, 0},
+		{"a follower", proxier.Report{Last: true, Compared: true, Following: true}, worthFreeing, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				freed := 0
+				m := &memoryReporter{retained: func() uint64 { return test.retained }, free: func() { freed++ }}
+				m.Synced(test.report)
+				synctest.Wait()
+				if freed != test.want {
+					t.Errorf("freed %d times, want %d", freed, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestMemoryIsGivenBackOnceAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freed, more := 0, make(chan struct{})
+		m := &memoryReporter{retained: func() uint64 { return worthFreeing }, free: func() { <-more; freed++ }}
+		for range 3 {
+			m.Synced(proxier.Report{Last: true, Compared: true})
+		}
+		close(more)
+		synctest.Wait()
+		if freed != 1 {
+			t.Errorf("freed %d times, want once", freed)
+		}
+	})
+}
+
+func TestTheProcessHasHeap(t *testing.T) {
+	if retainedHeap() == 0 {
+		t.Error("it has none")
+	}
+}
