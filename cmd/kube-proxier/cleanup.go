@@ -17,7 +17,7 @@ import (
 )
 
 func newCleanup(p *program) *cobra.Command {
-	var dryRun bool
+	var dryRun, handback bool
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove all that is kube-proxier's from this node",
@@ -32,27 +32,53 @@ Virtual servers are ours at an address of kube-ipvs0, or at one of the node's ow
 and a port of ipvs.nodePortRange; not in ipvs.excludeCIDRs. With mode ipvs and
 ipvs.removeForeign all others are removed, too.
 
+With --hand-back nothing stops being served. Rules are only written in a form that
+kube-proxy's iptables mode is able to take over: it is held up by chains that it
+does not know. Run it after kube-proxier has ended and before kube-proxy starts,
+or when kube-proxy has been started without it.
+
 Exit status: 0 when nothing of ours is left (with --dry-run: when everything
 could be read), 1 after an error or when something is left.`,
 		Example: `  kube-proxier cleanup --dry-run
   kube-proxier cleanup
+  kube-proxier cleanup --hand-back
   kube-proxier cleanup --config=config.conf`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := p.onlyWithout(cmd); err != nil {
 				return err
 			}
+			if handback {
+				return handBack(cmd, dryRun)
+			}
 			return p.cleanUp(cmd, dryRun)
 		},
 	}
+	cmd.Flags().BoolVar(&handback, "hand-back", false, "Keep all Services served, in a form that kube-proxy is able to take over, e.g. --hand-back.")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "Print what would be removed, and remove nothing, e.g. --dry-run.")
 	return cmd
 }
 
 // cleanUp goes on after an error, so that as much as possible is removed.
 func (p *program) cleanUp(cmd *cobra.Command, dryRun bool) error {
-	var problems []error
-	var tools []*iptables.Tool
+	tools, problems := allTools(cmd)
+	for _, tool := range tools {
+		if err := cleanUpTables(cmd.Context(), cmd.OutOrStdout(), tool, dryRun); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", tool, err))
+		}
+	}
+	here := &host{config: p.cleanUpConfig(cmd), addresses: device.NewCached(device.Netlink{})}
+	for _, family := range proxier.Families {
+		if err := cleanUpVirtual(cmd.Context(), cmd.OutOrStdout(), here, family, tools, dryRun); err != nil {
+			problems = append(problems, fmt.Errorf("IPVS over %s: %w", family, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// allTools are those of both families and variants. One that is missing is an
+// error only where there are no others.
+func allTools(cmd *cobra.Command) (tools []*iptables.Tool, problems []error) {
 	for _, family := range proxier.Families {
 		tool, err := iptables.FindTool(cmd.Context(), family)
 		if err != nil {
@@ -70,15 +96,22 @@ func (p *program) cleanUp(cmd *cobra.Command, dryRun bool) error {
 		}
 		problems = nil
 	}
-	for _, tool := range tools {
-		if err := cleanUpTables(cmd.Context(), cmd.OutOrStdout(), tool, dryRun); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", tool, err))
-		}
+	return tools, problems
+}
+
+// handBack leaves what kube-proxy is able to take over, in the variant in use.
+func handBack(cmd *cobra.Command, dryRun bool) error {
+	tools, without, err := findTools(cmd.Context())
+	if err != nil {
+		return err
 	}
-	here := &host{config: p.cleanUpConfig(cmd), addresses: device.NewCached(device.Netlink{})}
-	for _, family := range proxier.Families {
-		if err := cleanUpVirtual(cmd.Context(), cmd.OutOrStdout(), here, family, tools, dryRun); err != nil {
-			problems = append(problems, fmt.Errorf("IPVS over %s: %w", family, err))
+	for _, err := range without {
+		cmd.PrintErrln("warning:", err)
+	}
+	var problems []error
+	for _, tool := range tools {
+		if _, err := change(cmd.Context(), cmd.OutOrStdout(), tool, iptables.HandBack, dryRun); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", tool, err))
 		}
 	}
 	return errors.Join(problems...)
@@ -133,32 +166,39 @@ func cleanUpVirtual(ctx context.Context, out io.Writer, here *host, family proxi
 // cleanUpTables removes what is ours from the tables of one variant, and looks
 // whether something is left.
 func cleanUpTables(ctx context.Context, out io.Writer, tool *iptables.Tool, dryRun bool) error {
-	have, err := tool.Observe(ctx)
-	if err != nil {
-		return err
-	}
-	patch := iptables.Cleanup(have)
-	if len(patch.Calls) == 0 {
-		fmt.Fprintf(out, "# %s: nothing of ours\n", tool)
-		return nil
-	}
-	fmt.Fprintf(out, "# %s: delete %d chains\n%s", tool, patch.Deleted, patch.Unified())
-	if dryRun {
-		return nil
-	}
-	for _, call := range patch.Calls {
-		if err := tool.Restore(ctx, call); err != nil {
-			return err
-		}
-	}
-	left, err := tool.Observe(ctx)
-	if err != nil {
+	left, err := change(ctx, out, tool, iptables.Cleanup, dryRun)
+	if err != nil || dryRun {
 		return err
 	}
 	if names := chainNames(left.Own); len(names) > 0 {
 		return fmt.Errorf("these chains of ours are left, because rules of others lead to them or somebody put them back: %s", strings.Join(names, ", "))
 	}
 	return nil
+}
+
+// change changes the tables of one variant, and returns what they hold then.
+func change(ctx context.Context, out io.Writer, tool *iptables.Tool,
+	decide func(iptables.Observation) *iptables.Patch, dryRun bool,
+) (iptables.Observation, error) {
+	have, err := tool.Observe(ctx)
+	if err != nil {
+		return have, err
+	}
+	patch := decide(have)
+	if len(patch.Calls) == 0 {
+		fmt.Fprintf(out, "# %s: nothing to do\n", tool)
+		return have, nil
+	}
+	fmt.Fprintf(out, "# %s: write %d chains, delete %d\n%s", tool, patch.Written, patch.Deleted, patch.Unified())
+	if dryRun {
+		return have, nil
+	}
+	for _, call := range patch.Calls {
+		if err := tool.Restore(ctx, call); err != nil {
+			return have, err
+		}
+	}
+	return tool.Observe(ctx)
 }
 
 func chainNames(rules iptables.Ruleset) []string {
