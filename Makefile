@@ -37,7 +37,7 @@ kube-apiserver: setup ## build the API server and the kube-proxy of the end-to-e
 test: kube-apiserver test-ipvs ## all tests; what needs root or a kernel feature skips, with CI=true it fails
 	$(GO) test -timeout 20m ./...
 
-test-ipvs: setup ## tests of IPVS, in a virtual machine unless this kernel has it
+test-ipvs: setup build ## tests of IPVS, in a virtual machine unless this kernel has it
 	@$(GO) run ./internal/testenv/vm/cmd/vm test -t 20m $(IPVS) $(if $(IPVSFLAGS),-- $(IPVSFLAGS))
 
 race: kube-apiserver ## all tests with the race detector, but e2e: its daemon is a process without
