@@ -20,6 +20,8 @@ type generation struct {
 	config      *config.Config
 	host        *host
 	reconcilers []*proxier.Reconciler
+	// watch begins to watch for drift, for each Reconciler.
+	watch []func()
 
 	// life ends with the generation.
 	life    context.Context
@@ -70,12 +72,7 @@ func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.R
 		Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod},
 		Progress:   r.healthy.progress(tool.Family),
 	}
-	if !r.dryRun {
-		if reconciler.Sentries, err = g.host.sentries(tool); err != nil {
-			r.driftUnwatched(tool, err)
-		}
-		reconciler.SentryFailed = func(_ proxier.Sentry, err error) { r.driftUnwatched(tool, err) }
-	}
+	g.watch = append(g.watch, func() { r.watchForDrift(g.host, reconciler, tool) })
 	if r.dryRun {
 		reconciler.DryRun = func(dataplane string, plan proxier.Plan) {
 			if _, ok := plan.(otherTurn); ok {
@@ -87,6 +84,19 @@ func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.R
 		}
 	}
 	return reconciler, nil
+}
+
+// watchForDrift comes when no other generation writes any more: that would be
+// somebody else.
+func (r *resident) watchForDrift(h *host, reconciler *proxier.Reconciler, tool *iptables.Tool) {
+	if r.dryRun {
+		return
+	}
+	var err error
+	if reconciler.Sentries, err = h.sentries(tool); err != nil {
+		r.driftUnwatched(tool, err)
+	}
+	reconciler.SentryFailed = func(_ proxier.Sentry, err error) { r.driftUnwatched(tool, err) }
 }
 
 // driftUnwatched says that what others change is only found at the sync period.
@@ -101,6 +111,9 @@ func (r *resident) adopt(g *generation) error {
 	r.healthy.begin(g.config)
 	r.measured.begin()
 	err := r.setParameters(g)
+	for _, watch := range g.watch {
+		watch()
+	}
 	for _, reconciler := range g.reconcilers {
 		g.running.Go(func() { _ = reconciler.RunUntil(g.life, g.stop) }) // only ever the end of its context
 	}

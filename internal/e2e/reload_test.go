@@ -233,6 +233,9 @@ func TestReloadUnderAStream(t *testing.T) {
 			}
 		}
 		steady.stop("changes of the configuration")
+		if strings.Contains(d.log.text(), "Somebody else changed our rules") {
+			t.Error("the program took itself for somebody else")
+		}
 	})
 }
 
