@@ -23,7 +23,7 @@ type tableWatch struct {
 // How often the content is compared: once in a legacyPoll, and never so often
 // that it takes more than a hundredth of the time.
 const (
-	legacyPoll  = time.Second
+	legacyPoll  = 250 * time.Millisecond
 	legacyShare = 100
 )
 

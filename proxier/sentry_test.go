@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -153,6 +154,37 @@ func TestAPassAfterAFailedOneRepairsNothing(t *testing.T) {
 		pass(3 * time.Second)
 		if last := seen.seen(); last.Err != nil || last.Drift {
 			t.Errorf("the repetition of a failed pass is reported as %+v, want no drift", last)
+		}
+	})
+}
+
+func TestAPollTakesLittleTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		takes, glances, told := time.Duration(0), 0, 0
+		p := &proxier.Poll{Name: "recorder", Glance: func(context.Context) (string, error) {
+			time.Sleep(takes)
+			if glances++; glances%2 == 0 {
+				return "", errors.New("no answer")
+			}
+			return "something", nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Watch(ctx, func(proxier.Drift) { told++ }) }()
+		pass(time.Minute)
+		if glances < 100 || told != (glances+1)/2 {
+			t.Errorf("%d glances in a minute, of which %d told something; want two a second, and half of them", glances, told)
+		}
+		takes = 100 * time.Millisecond
+		pass(time.Second)
+		before := glances
+		pass(100 * time.Second)
+		if n := glances - before; n < 9 || n > 11 {
+			t.Errorf("%d glances of 100 ms in 100 s, want ten", n)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch returned %v", err)
 		}
 	})
 }

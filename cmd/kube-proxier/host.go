@@ -33,9 +33,10 @@ type host struct {
 	// moved are told when an address of this host came or went.
 	moved []chan struct{}
 
-	// rules are the dataplanes of rules, and commits tells of drift, for
-	// sentries.
+	// rules are the dataplanes of rules, polls watch over the others, and commits
+	// tells of drift, for sentries.
 	rules   map[proxier.Family]*iptables.Dataplane
+	polls   map[proxier.Family][]proxier.Sentry
 	commits *nftcommit.Socket
 
 	mu     sync.Mutex
@@ -44,7 +45,7 @@ type host struct {
 
 // newHost looks whether this host has what the mode needs. Nothing is changed.
 func newHost(ctx context.Context, c *config.Config) (*host, error) {
-	h := &host{config: c, addresses: device.NewCached(device.Netlink{}), rules: map[proxier.Family]*iptables.Dataplane{}}
+	h := &host{config: c, addresses: device.NewCached(device.Netlink{}), rules: map[proxier.Family]*iptables.Dataplane{}, polls: map[proxier.Family][]proxier.Sentry{}}
 	if c.Mode != config.ModeIPVS {
 		return h, nil
 	}
@@ -100,17 +101,25 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 	order := &rulesOrder{Dataplane: rules, observe: tool.Observe}
 	moved := make(chan struct{}, 1)
 	h.moved = append(h.moved, moved)
+	sets := ipset.NewSets(ipset.Netlink{}, tool.Family, v.sets, tool)
+	servers := ipvs.NewDataplane(kernel, ipvs.Config{
+		Options:      h.options(),
+		Ownership:    h.ownership(),
+		Addresses:    h.familyAddresses(tool.Family),
+		DrainTimeout: h.config.IPVS.DrainTimeout,
+	})
+	addresses := device.New(h.addresses, tool.Family, v.addresses)
+	h.polls[tool.Family] = []proxier.Sentry{
+		&proxier.Poll{Name: sets.Name(), Glance: sets.Glance, Forget: sets.Forget},
+		&proxier.Poll{Name: servers.Name(), Glance: servers.Glance, Forget: servers.Forget},
+		&proxier.Poll{Name: addresses.Name(), Glance: addresses.Glance, Forget: addresses.Forget},
+	}
 	return []proxier.Dataplane{
 		h.parameters(tool.Family),
-		ipset.NewSets(ipset.Netlink{}, tool.Family, v.sets, tool),
+		sets,
 		&rulesTurn{rulesOrder: order},
-		ipvs.NewDataplane(kernel, ipvs.Config{
-			Options:      h.options(),
-			Ownership:    h.ownership(),
-			Addresses:    h.familyAddresses(tool.Family),
-			DrainTimeout: h.config.IPVS.DrainTimeout,
-		}),
-		boundAddresses{device.New(h.addresses, tool.Family, v.addresses), moved},
+		servers,
+		boundAddresses{addresses, moved},
 		&rulesTurn{rulesOrder: order, last: true},
 		ipset.NewLeftovers(ipset.Netlink{}, tool.Family, v.sets, tool),
 	}, nil

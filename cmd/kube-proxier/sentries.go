@@ -7,15 +7,19 @@ import (
 )
 
 // sentries watch over the dataplanes of one family, which have been made. Where
-// one cannot be had, the regular comparison remains.
+// one cannot be had, the regular comparison remains, and the error says why.
 func (h *host) sentries(tool *iptables.Tool) ([]proxier.Sentry, error) {
+	rules, err := h.rulesSentry(tool)
+	if err != nil {
+		return h.polls[tool.Family], err
+	}
+	return append(h.polls[tool.Family], rules), nil
+}
+
+func (h *host) rulesSentry(tool *iptables.Tool) (proxier.Sentry, error) {
 	rules := h.rules[tool.Family]
 	if tool.Variant == iptables.VariantLegacy {
-		sentry, err := iptables.WatchTables(tool, rules)
-		if err != nil {
-			return nil, err
-		}
-		return []proxier.Sentry{sentry}, nil
+		return iptables.WatchTables(tool, rules)
 	}
 	if h.commits == nil { // one for both families: each receives all there is
 		var err error
@@ -23,5 +27,5 @@ func (h *host) sentries(tool *iptables.Tool) ([]proxier.Sentry, error) {
 			return nil, err
 		}
 	}
-	return []proxier.Sentry{iptables.WatchCommits(h.commits, tool, rules)}, nil
+	return iptables.WatchCommits(h.commits, tool, rules), nil
 }

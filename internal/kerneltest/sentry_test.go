@@ -24,9 +24,9 @@ import (
 // when its Sentry says so.
 type guarded struct {
 	*kernel
-	// other is a Tool of somebody else.
-	other *iptables.Tool
 	store *proxier.Store
+	// stop ends it before the test does.
+	stop  func()
 	right map[string]map[string][]string
 
 	mu       sync.Mutex
@@ -68,7 +68,6 @@ func (g *guarded) await(t testing.TB, what string, enough func() bool) {
 func startGuarded(t testing.TB, host *testenv.Host, variant testenv.Variant, family proxier.Family, services int) *guarded {
 	t.Helper()
 	g := &guarded{kernel: newKernel(t, host, variant, family), store: clustergen.Uniform(services, 3)}
-	g.other = newKernel(t, host, variant, family).tool
 	g.cond = sync.NewCond(&g.mu)
 	d := iptables.NewDataplane(g.kernel, iptables.Config{
 		Options:  iptables.Options{Features: iptables.AllFeatures(), MasqueradeBit: 14},
@@ -100,10 +99,11 @@ func startGuarded(t testing.TB, host *testenv.Host, variant testenv.Variant, fam
 		defer close(ended)
 		_ = r.Run(ctx)
 	}()
-	t.Cleanup(func() {
+	g.stop = func() {
 		cancel()
 		<-ended
-	})
+	}
+	t.Cleanup(g.stop)
 	g.await(t, "the first pass", func() bool { return len(g.reports) > 0 })
 	if err := g.reports[0].Err; err != nil {
 		t.Fatal(err)

@@ -45,12 +45,9 @@ func (k Netlink) List(ctx context.Context) ([]Set, error) {
 
 // headers lists the sets without their entries.
 func (Netlink) headers(ctx context.Context) ([]Set, error) {
-	const headersOnly = 1 << 2 // IPSET_FLAG_LIST_HEADER
-	var a attributes
-	a.uint32(nl.IPSET_ATTR_FLAGS, headersOnly)
-	messages, err := execute(ctx, nl.IPSET_CMD_LIST, 0, a)
+	messages, err := listHeaders(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("list ip sets: %w", explain(err, Set{}))
+		return nil, err
 	}
 	var sets []Set
 	for _, m := range messages {

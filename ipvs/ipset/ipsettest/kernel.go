@@ -208,3 +208,14 @@ func (k *Kernel) swap(s ipset.Set, name string) error {
 	k.sets[s.Name], k.sets[other.Name] = s, other
 	return nil
 }
+
+// Headers returns all sets without their entries.
+func (k *Kernel) Headers(context.Context) ([]ipset.Header, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var all []ipset.Header
+	for _, s := range k.all() {
+		all = append(all, ipset.Header{Name: s.Name, Type: s.Type, Entries: len(s.Entries)})
+	}
+	return all, nil
+}

@@ -1,0 +1,47 @@
+package proxier
+
+import (
+	"context"
+	"time"
+)
+
+// A Poll is a Sentry for what the kernel tells nobody about: it looks by itself,
+// as often as that is cheap.
+type Poll struct {
+	// Name is that of the dataplane.
+	Name string
+	// Glance compares the kernel with what the dataplane remembers, and returns
+	// what is different; nothing while that is being written.
+	Glance func(ctx context.Context) (different string, err error)
+	// Forget is the dataplane's.
+	Forget func()
+}
+
+// pollInterval lies between two Glances, unless they take so long that it has to
+// be more for them to take at most a hundredth of the time.
+const pollInterval = 500 * time.Millisecond
+
+// Dataplane is the Name.
+func (p *Poll) Dataplane() string { return p.Name }
+
+// Recheck makes the dataplane look at the kernel.
+func (p *Poll) Recheck() { p.Forget() }
+
+// Watch looks until ctx ends. A Glance that fails says nothing: the regular
+// comparison will fail, too, and tell.
+func (p *Poll) Watch(ctx context.Context, tell func(Drift)) error {
+	timer := time.NewTimer(pollInterval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+		start := time.Now()
+		if different, err := p.Glance(ctx); err == nil && different != "" {
+			tell(Drift{Cause: Polled, What: different})
+		}
+		timer.Reset(max(pollInterval, resyncShare*time.Since(start)))
+	}
+}
