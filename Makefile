@@ -18,7 +18,7 @@ COMPARE ?=
 # Packages whose tests need a kernel with IPVS; IPVSFLAGS='-test.v -test.run=Drain'
 IPVS ?= ./internal/testenv/vm/selftest ./ipvs ./ipvs/ipset ./ipvs/device ./internal/ipvstests
 
-.PHONY: all help build setup kube-apiserver test test-ipvs race e2e soak golden fuzz bench bench-scale demo lint fmt vuln verify clean
+.PHONY: all help build setup kube-apiserver test test-ipvs race e2e soak golden fuzz bench bench-scale demo lint fmt vuln verify release release-check clean
 
 all: lint test ## lint and test
 
@@ -80,5 +80,11 @@ verify: ## nothing to tidy, to format or to regenerate
 	$(GO) mod tidy -diff && cd tools && $(GO) mod tidy -diff && cd render && $(GO) mod tidy -diff
 	$(TOOL) golangci-lint fmt --diff ./...
 
+release: ## dist/: archives for all architectures, SBOMs, checksums; VERSION=v1.2.3
+	tools/release.sh $(VERSION) dist
+
+release-check: ## two builds of a release give the same bytes; FRESH=1 compiles all again
+	tools/release-check.sh
+
 clean: ## remove what make built
-	rm -rf bin
+	rm -rf bin dist
