@@ -32,8 +32,15 @@ const (
 	prefixSources  = "KUBE-FW-"  // its source ranges
 	prefixEndpoint = "KUBE-SEP-" // an endpoint's list of recent clients; with kube-proxy a chain
 
-	prefixAddressTree = "KUBE-IP-" // a part of the tree of service addresses
-	prefixPortTree    = "KUBE-NP-" // a part of the tree of node ports
+	// Parts of the nat table's trees of service addresses and node ports. They
+	// begin like chains of kube-proxy, so that it deletes them when it comes
+	// back: it fails to delete the chain of a Service that is gone as long as
+	// another chain jumps there, and then nothing it writes is taken.
+	prefixAddressDispatch = prefixService
+	prefixPortDispatch    = prefixExternal
+
+	prefixAddressTree = "KUBE-IP-" // a part of the filter table's tree of service addresses
+	prefixPortTree    = "KUBE-NP-" // a part of the filter table's tree of node ports
 	prefixHealthTree  = "KUBE-HC-" // a part of the tree of health check node ports
 	prefixOutputTree  = "KUBE-OD-" // a part of the tree of original destinations below KUBE-IPVS-OUT-FILTER
 	prefixHairpinTree = "KUBE-HP-" // a part of the tree of endpoints below KUBE-HAIRPIN
@@ -50,8 +57,7 @@ var owned = map[string]struct{ names, prefixes []string }{ //nolint:gochecknoglo
 	NAT: {
 		names: []string{chainServices, chainNodePorts, chainPostrouting, chainMarkMasq, chainHairpin, "KUBE-PROXY-CANARY", "KUBE-LOAD-BALANCER", "KUBE-NODE-PORT"},
 		prefixes: []string{
-			prefixService, prefixLocal, prefixExternal, prefixSources, prefixEndpoint,
-			prefixAddressTree, prefixPortTree, prefixHairpinTree,
+			prefixService, prefixLocal, prefixExternal, prefixSources, prefixEndpoint, prefixHairpinTree,
 		},
 	},
 	Filter: {
@@ -120,7 +126,7 @@ func recentList(name proxier.ServicePortName, e *proxier.Endpoint) string {
 }
 
 // treeChain names a part of a tree after what it holds, such as
-// KUBE-IP-10.96.0.0/16. Of a name that is too long the end stays readable, and
+// KUBE-SVC-10.96.0.0/16. Of a name that is too long the end stays readable, and
 // a hash of the whole keeps it unique.
 func treeChain(prefix, holds string) string {
 	if len(prefix)+len(holds) <= maxName {

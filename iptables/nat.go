@@ -13,8 +13,8 @@ type natTrees struct {
 }
 
 func (n *natTrees) compile(w *writer, prev *natTrees, c *changes) {
-	n.addresses = w.frontendTree(&prev.addresses, c, prefixAddressTree, w.state.Frontends, w.dispatch)
-	n.nodePorts = w.frontendTree(&prev.nodePorts, c, prefixPortTree, w.state.NodePorts, w.dispatch)
+	n.addresses = w.frontendTree(&prev.addresses, c, prefixAddressDispatch, w.state.Frontends, w.dispatch)
+	n.nodePorts = w.frontendTree(&prev.nodePorts, c, prefixPortDispatch, w.state.NodePorts, w.dispatch)
 	if !w.options.BPF {
 		n.hairpins.root = c.tree(prev.hairpins.root, prefixHairpinTree, w.hairpinEntries(prev.hairpins.root))
 	}
