@@ -60,7 +60,12 @@ func (d *daemon) command(cmd *cobra.Command, _ []string) error {
 	case d.flags.InitOnly:
 		return d.initOnly(cmd.Context(), c, cmd.OutOrStdout())
 	}
-	return d.run(cmd.Context(), c, cmd.InOrStdin(), cmd.OutOrStdout())
+	err = d.run(cmd.Context(), c, cmd.InOrStdin(), cmd.OutOrStdout())
+	if cmd.Context().Err() != nil {
+		logger.Info("Ending; the rules stay in force")
+		return nil //nolint:nilerr // what failed because it was told to end, be it at the start
+	}
+	return err
 }
 
 func writeConfig(c *config.Config, path string) error {
@@ -106,12 +111,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	group.Go(func() error { return r.measured.run(running) })
 	group.Go(func() error { return r.objects.fill(running, r.store) })
 	group.Go(func() error { r.objects.announceWait(running, r.store); return nil })
-	err = group.Wait()
-	if ctx.Err() != nil {
-		logger.Info("Ending; the rules stay in force")
-		return nil
-	}
-	return err
+	return group.Wait()
 }
 
 // newReporter tells of one family's passes: in the log and, where there is a

@@ -105,7 +105,7 @@ func (s *soak) step(mayRestart bool) {
 		{"write fault", 2, s.failWrites},
 	}
 	if mayRestart {
-		choices = append(choices, choice{"restart", 1, func() { s.daemon.stop(); s.startDaemon() }},
+		choices = append(choices, choice{"restart", 1, s.restart},
 			choice{"kill", 1, func() { s.daemon.kill(); s.startDaemon() }})
 	}
 	total := 0
@@ -120,6 +120,15 @@ func (s *soak) step(mayRestart bool) {
 			return
 		}
 	}
+}
+
+// restart asks the program to end as soon as it can hear that, which it shows by
+// what it logs, and starts another.
+func (s *soak) restart() {
+	s.t.Helper()
+	s.daemon.awaitLog(" ")
+	s.daemon.stop()
+	s.startDaemon()
 }
 
 // failAPI has the API server fail until the soak lets go.
