@@ -7,9 +7,8 @@ import (
 
 // HandBack is the Patch that turns tables into ones that kube-proxy can take
 // over: every Service is served as before, without the chains that kube-proxy
-// does not know. It would leave those alone, and could not delete the chains of
-// a Service that has gone while they lead there; then iptables-restore refuses
-// all of what it writes.
+// has not. Those of the nat table's trees it would delete itself, for their names
+// begin like its own; what else it does not know, it would leave for ever.
 //
 // The rules of a tree move to its root. They match in full and do not rely on
 // the path that leads to them. What packets no longer come to goes, if only
@@ -34,6 +33,12 @@ func HandBack(have Observation) *Patch {
 
 // treePart reports whether a chain is a part of a tree, below its root.
 func treePart(name string) bool {
+	for _, prefix := range []string{prefixAddressDispatch, prefixPortDispatch} {
+		// Named for what it holds, and not by a hash, which is in base32.
+		if holds, ok := strings.CutPrefix(name, prefix); ok && strings.Trim(holds, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
+			return true
+		}
+	}
 	return slices.ContainsFunc(
 		[]string{prefixAddressTree, prefixPortTree, prefixHealthTree, prefixOutputTree, prefixHairpinTree},
 		func(prefix string) bool { return strings.HasPrefix(name, prefix) })

@@ -63,7 +63,7 @@ func (d *daemon) command(cmd *cobra.Command, _ []string) error {
 	err = d.run(cmd.Context(), c, cmd.InOrStdin(), cmd.OutOrStdout())
 	if cmd.Context().Err() != nil {
 		logger.Info("Ending; the rules stay in force")
-		return nil //nolint:nilerr // what failed because it was told to end, be it at the start
+		return nil // what failed because it was told to end, be it at the start
 	}
 	return err
 }

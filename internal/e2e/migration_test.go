@@ -41,7 +41,7 @@ func TestFromKubeProxyAndBack(t *testing.T) {
 			t.Fatalf("exit status %d: %s%s", status, out, problems)
 		}
 		s.expect("between the two", "remote", everywhere)
-		if rules := s.rules(); strings.Contains(rules, ":KUBE-IP-") || strings.Contains(rules, ":KUBE-NP-") {
+		if rules := s.rules(); strings.Contains(rules, ":KUBE-SVC-10.") || strings.Contains(rules, ":KUBE-SVC-fd00:") {
 			t.Errorf("these hold kube-proxy up:\n%s", rules)
 		}
 		s.deleteService("filler-3") // whose chains kube-proxy has to delete
@@ -69,6 +69,13 @@ func TestFromKubeProxyAndBack(t *testing.T) {
 func (s *stage) startKubeProxy() *daemon {
 	s.t.Helper()
 	d := s.startProgram(testenv.KubeProxyProgram(), "--config="+s.kubeadmConfig(), "--hostname-override="+s.nodeName, "-v=2")
+	s.t.Cleanup(func() { // it does not end well when it is asked to
+		select {
+		case <-d.ended:
+		default:
+			d.kill()
+		}
+	})
 	s.expectCode("kube-proxy", http.StatusOK, healthPort, "/healthz")
 	s.await("kube-proxy's rules", func() string {
 		if strings.Contains(s.rules(), "KUBE-SEP-") {

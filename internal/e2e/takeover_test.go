@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -51,32 +50,4 @@ func TestTakeOverFromKubeProxyAndBack(t *testing.T) {
 		}
 		steady.stop(fmt.Sprintf("%d rounds there and back", *rounds))
 	})
-}
-
-// startKubeProxy runs kube-proxy on node1 and waits until it has synced.
-func (s *stage) startKubeProxy() *daemon {
-	s.t.Helper()
-	d := s.startProgram(testenv.KubeProxyProgram(), append(s.flags(), "-v=2", "--proxy-mode=iptables",
-		"--iptables-min-sync-period=100ms", "--conntrack-max-per-core=0",
-		"--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0")...)
-	s.t.Cleanup(func() { // it does not end well when it is asked to
-		select {
-		case <-d.ended:
-		default:
-			d.kill()
-		}
-	})
-	s.await("kube-proxy", func() string {
-		if code, body := s.get(s.node1.Host, netip.MustParseAddr("127.0.0.1"), healthPort, "/healthz"); code != 200 {
-			return fmt.Sprint(code, " ", body)
-		}
-		// Healthy is what it is from the start; its rules for endpoints are its own.
-		for _, save := range []string{"iptables-save", "ip6tables-save"} {
-			if !strings.Contains(s.iptables(save, "-t", "nat"), "KUBE-SEP-") {
-				return "no endpoints in " + save
-			}
-		}
-		return ""
-	})
-	return d
 }
