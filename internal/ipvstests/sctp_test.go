@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -56,39 +57,57 @@ func TestServicesAnswerOverSCTP(t *testing.T) {
 }
 
 // serveSCTP answers each association with the host's name and the peer's address.
-// It ends with the socket, at the end of the test.
+// It ends with the test.
 func serveSCTP(t *testing.T, h *testenv.Host, at netip.AddrPort) {
 	t.Helper()
-	var listener int
+	var fd int
 	err := h.Do(func() (err error) {
-		if listener, err = socketSCTP(at.Addr()); err != nil {
+		if fd, err = socketSCTP(at.Addr()); err != nil {
 			return err
 		}
-		if err := syscall.Bind(listener, sockaddr(at)); err != nil {
+		if err := syscall.Bind(fd, sockaddr(at)); err != nil {
 			return os.NewSyscallError("bind", err)
 		}
-		return os.NewSyscallError("listen", syscall.Listen(listener, 8))
+		return os.NewSyscallError("listen", syscall.Listen(fd, 8))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = syscall.Shutdown(listener, syscall.SHUT_RDWR)
-		_ = syscall.Close(listener)
-	})
-	go func() {
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	// As a file the number is nobody else's as long as somebody accepts on it: an
+	// accept that is still waiting when a bare number is closed goes on with
+	// whatever socket gets the number next.
+	listener := os.NewFile(uintptr(fd), "sctp")
+	raw, err := listener.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
 		for {
-			conn, peer, err := syscall.Accept(listener)
-			if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
-				continue // nobody has come for a while
-			}
+			conn, peer, err := acceptSCTP(raw)
 			if err != nil {
-				return
+				return // the file is closed
 			}
 			_, _ = syscall.Write(conn, fmt.Appendf(nil, "%s %s", h.Name, addrOf(peer)))
 			_ = syscall.Close(conn)
 		}
-	}()
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		done.Wait()
+	})
+}
+
+// acceptSCTP waits for an association, or for the end of the listener.
+func acceptSCTP(listener syscall.RawConn) (conn int, peer syscall.Sockaddr, err error) {
+	ended := listener.Read(func(fd uintptr) bool {
+		conn, peer, err = syscall.Accept(int(fd))
+		return !errors.Is(err, syscall.EAGAIN)
+	})
+	return conn, peer, errors.Join(ended, err)
 }
 
 // dialSCTP returns who answered, and whom that host saw.

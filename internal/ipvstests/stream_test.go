@@ -14,6 +14,8 @@ import (
 type dial struct {
 	from, protocol string
 	to             netip.AddrPort
+	// source is the client's address; the kernel's choice if there is none.
+	source netip.Addr
 }
 
 // dialsAround is how many dials a stream makes at least before a change, and after.
@@ -43,7 +45,7 @@ func (s *stage) stream(t *testing.T, dials []dial) (stop func()) {
 					}
 					since++
 				}
-				reply, err := s.hosts[d.from].Dial(t.Context(), d.protocol, d.to, testenv.DialOptions{Timeout: slow})
+				reply, err := s.hosts[d.from].Dial(t.Context(), d.protocol, d.to, testenv.DialOptions{Source: netip.AddrPortFrom(d.source, 0), Timeout: slow})
 				if err != nil {
 					t.Errorf("%s %s %s, dial %d (%d after the change): %s: %v", d.from, d.protocol, d.to, n, since, testenv.Outcome(reply, err), err)
 				}

@@ -9,61 +9,90 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/ipvs"
 	"github.com/kube-proxier/kube-proxier/ipvs/device"
+	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/source"
 )
 
 const dumps = "../../testdata/dumps/"
 
-// kubeProxyRules are chains as kube-proxy has them in IPVS mode, as far as they
-// matter to a take-over: they look into its sets.
-const kubeProxyRules = `*nat
-:KUBE-SERVICES - [0:0]
-:KUBE-POSTROUTING - [0:0]
-:KUBE-MARK-MASQ - [0:0]
-:KUBE-LOAD-BALANCER - [0:0]
-:KUBE-NODE-PORT - [0:0]
--A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
--A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
--A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING
--A KUBE-SERVICES -s 127.0.0.0/8 -j RETURN
--A KUBE-SERVICES -m set --match-set KUBE-LOAD-BALANCER dst,dst -j KUBE-LOAD-BALANCER
--A KUBE-SERVICES ! -s 10.244.0.0/16 -m set --match-set KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ
--A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODE-PORT
--A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT
--A KUBE-LOAD-BALANCER -m set --match-set KUBE-LOAD-BALANCER-LOCAL dst,dst -j RETURN
--A KUBE-LOAD-BALANCER -j KUBE-MARK-MASQ
--A KUBE-NODE-PORT -p tcp -m set --match-set KUBE-NODE-PORT-LOCAL-TCP dst -j RETURN
--A KUBE-NODE-PORT -p tcp -m set --match-set KUBE-NODE-PORT-TCP dst -j KUBE-MARK-MASQ
--A KUBE-MARK-MASQ -j MARK --or-mark 0x4000
--A KUBE-POSTROUTING -m set --match-set KUBE-LOOP-BACK dst,dst,src -j MASQUERADE
--A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN
--A KUBE-POSTROUTING -j MARK --xor-mark 0x4000
--A KUBE-POSTROUTING -j MASQUERADE
-COMMIT
-*filter
-:KUBE-IPVS-FILTER - [0:0]
-:KUBE-NODE-PORT - [0:0]
--A INPUT -m comment --comment "kubernetes ipvs access filter" -j KUBE-IPVS-FILTER
--A INPUT -m comment --comment "kubernetes health check rules" -j KUBE-NODE-PORT
--A KUBE-NODE-PORT -p tcp -m set --match-set KUBE-HEALTH-CHECK-NODE-PORT dst -j ACCEPT
--A KUBE-IPVS-FILTER -m set --match-set KUBE-LOAD-BALANCER dst,dst -j RETURN
--A KUBE-IPVS-FILTER -m set --match-set KUBE-CLUSTER-IP dst,dst -j RETURN
--A KUBE-IPVS-FILTER -m set --match-set KUBE-EXTERNAL-IP dst,dst -j RETURN
--A KUBE-IPVS-FILTER -m set --match-set KUBE-EXTERNAL-IP-LOCAL dst,dst -j RETURN
--A KUBE-IPVS-FILTER -m conntrack --ctstate NEW -m set --match-set KUBE-IPVS-IPS dst -j REJECT
-COMMIT
-`
-
 // A node on which kube-proxy has run in IPVS mode is taken over: no connection
-// fails meanwhile, and what kube-proxy has made is gone or ours.
+// fails meanwhile, those that it had opened go on, and what kube-proxy has made
+// is gone or ours.
 func TestTakeoverFromKubeProxy(t *testing.T) {
 	s := newStage(t, []string{"asker"}, nil, settings{look: time.Millisecond})
 	s.addEndpoints(t)
+	recordedNode(t, s)
 	s.loadKubeProxy(t)
+	s.serveRecorded(t)
+	conn, before := s.open(t, "client", "tcp", netip.MustParseAddrPort("203.0.113.10:80"))
+	stop := s.stream(t, recordedDials())
+	s.sync(t)
+	stop()
+	if after := goesOn(t, conn); after != before {
+		t.Errorf("a connection that %s answered goes on with %s", before, after)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range proxier.Families {
+		s.untilDrained(t, family)
+		p := s.proxies[family]
+		state := proxier.Build(nil, s.store.Snapshot(), p.reconciler.Options)
+		want := ipvs.Compile(nil, state, ipvs.Options{NodeAddresses: s.nodeAddresses(t, family)})
+		if diff := cmp.Diff(ipvs.Text(want.Servers), p.servers(t)); diff != "" {
+			t.Errorf("%s: virtual servers (- want, + have):\n%s", family, diff)
+		}
+		s.mustLackKubeProxys(t, family)
+	}
+	s.settled(t)
+}
+
+// untilDrained makes passes until what only kube-proxy wanted has drained.
+func (s *stage) untilDrained(t *testing.T, family proxier.Family) {
+	t.Helper()
+	p := s.proxies[family]
+	for end := time.Now().Add(deadline); strings.Contains(p.servers(t), " -w 0\n"); {
+		if time.Now().After(end) {
+			t.Fatalf("real servers do not stop to drain:\n%s", p.servers(t))
+		}
+		<-time.After(100 * time.Millisecond)
+		p.sync(t)
+	}
+}
+
+// mustLackKubeProxys fails where something is left that only kube-proxy has.
+func (s *stage) mustLackKubeProxys(t *testing.T, family proxier.Family) {
+	t.Helper()
+	save := map[proxier.Family]string{proxier.IPv4: "iptables-save", proxier.IPv6: "ip6tables-save"}[family]
+	rules, err := s.node.Command(t.Context(), save).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gone := range []string{"LOAD-BALANCER", "LOOP-BACK", "HEALTH-CHECK-NODE-PORT", "NODE-PORT-LOCAL-TCP"} {
+		name := ipset.Name(family, "KUBE-"+gone)
+		if err := s.node.Command(t.Context(), "ipset", "list", "-n", name).Run(); err == nil {
+			t.Errorf("kube-proxy's set %s is left", name)
+		}
+		if strings.Contains(string(rules), name) {
+			t.Errorf("rules still speak of %s:\n%s", name, rules)
+		}
+	}
+	for _, chain := range []string{"KUBE-LOAD-BALANCER", "KUBE-IPVS-FILTER", "KUBE-SOURCE-RANGES-FIREWALL"} {
+		if strings.Contains(string(rules), chain) {
+			t.Errorf("kube-proxy's chain %s is left:\n%s", chain, rules)
+		}
+	}
+}
+
+// serveRecorded puts the recorded objects into the store.
+func (s *stage) serveRecorded(t *testing.T) {
+	t.Helper()
 	m := source.Manifests{Path: dumps + "objects.json", NodeName: "node1"}
 	objects, _, err := m.Load()
 	if err != nil {
@@ -71,133 +100,134 @@ func TestTakeoverFromKubeProxy(t *testing.T) {
 	}
 	source.Fill(s.store, objects)
 	s.store.SetSynced()
-	stop := s.stream(t, recordedDials())
-	p := s.proxies[proxier.IPv4]
-	p.sync(t)
-	stop()
-	for end := time.Now().Add(deadline); strings.Contains(p.servers(t), " -w 0\n"); { // those that only kube-proxy wanted drain
-		if time.Now().After(end) {
-			t.Fatalf("real servers do not stop to drain:\n%s", p.servers(t))
-		}
-		<-time.After(100 * time.Millisecond)
-		p.sync(t)
-	}
-	for _, d := range p.reconciler.Dataplanes {
-		d.Forget()
-	}
-	p.sync(t).mustBeEmpty(t)
-	state := proxier.Build(nil, s.store.Snapshot(), p.reconciler.Options)
-	want := ipvs.Compile(nil, state, ipvs.Options{NodeAddresses: []netip.Addr{s.node.Addr4()}})
-	var have []string
-	for line := range strings.Lines(p.servers(t)) {
-		if !strings.Contains(line, "10.0.2.15") { // an address of another node, so not ours to delete
-			have = append(have, line)
-		}
-	}
-	if text := strings.Join(have, ""); text != ipvs.Text(want.Servers) {
-		t.Errorf("virtual servers are\n%swant\n%s", text, ipvs.Text(want.Servers))
-	}
-	for _, gone := range []string{"KUBE-LOAD-BALANCER", "KUBE-LOOP-BACK", "KUBE-HEALTH-CHECK-NODE-PORT", "KUBE-NODE-PORT-LOCAL-TCP"} {
-		if err := s.node.Command(t.Context(), "ipset", "list", "-n", gone).Run(); err == nil {
-			t.Errorf("kube-proxy's set %s is left", gone)
-		}
-	}
-	rules, err := s.node.Command(t.Context(), "iptables-save").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, gone := range []string{"KUBE-LOAD-BALANCER", "KUBE-IPVS-FILTER", "KUBE-LOOP-BACK"} {
-		if strings.Contains(string(rules), gone) {
-			t.Errorf("rules still speak of %s:\n%s", gone, rules)
-		}
-	}
 }
 
 // recordedDials are to Services of the dump's objects.
 func recordedDials() []dial {
-	at := netip.MustParseAddrPort
-	return []dial{
-		{"asker", "tcp", at("10.96.10.1:80")},
-		{"asker", "udp", at("10.96.0.10:53")},
-		{"node", "tcp", at("10.96.10.1:443")},
-		{"node", "tcp", at("172.18.0.11:30080")},
-		{"client", "tcp", at("203.0.113.10:80")},
-		{"client", "tcp", at("203.0.113.20:443")},
-		{"client", "tcp", at("172.18.0.11:30080")},
-		{"client", "tcp", at("172.18.0.11:30084")},
+	dials := []dial{{from: "client", protocol: "tcp", to: netip.MustParseAddrPort("[2001:db8:113::10]:80"), source: testenv.ClientFar6()}}
+	for _, d := range [][3]string{
+		{"asker", "tcp", "10.96.10.1:80"},
+		{"asker", "udp", "10.96.0.10:53"},
+		{"node", "tcp", "10.96.10.1:443"},
+		{"node", "tcp", "172.18.0.11:30080"},
+		{"client", "tcp", "203.0.113.10:80"},
+		{"client", "tcp", "203.0.113.20:443"},
+		{"client", "tcp", "172.18.0.11:30080"},
+		{"client", "tcp", "172.18.0.11:30084"},
+		{"asker", "tcp", "[fd00:10:96::a01]:80"},
+		{"asker", "udp", "[fd00:10:96::a]:53"},
+		{"node", "tcp", "[fd00:10:96::a01]:443"},
+		{"client", "tcp", "[fd00:172:18::11]:30443"},
+	} {
+		dials = append(dials, dial{from: d[0], protocol: d[1], to: netip.MustParseAddrPort(d[2])})
 	}
+	return dials
 }
 
 // addEndpoints makes some pods of the dump's objects.
 func (s *stage) addEndpoints(t *testing.T) {
 	t.Helper()
 	for node, n := range map[*testenv.Node]int{s.node: 1, s.Node("node2"): 2} {
+		ports := map[int][]uint16{10: {53}, 21: {8080, 8443}, 22: {8080, 8443}, 31: {9443}, 51: {8080}, 52: {8080}}
 		var addrs []netip.Addr
-		ports := map[int][]string{10: {"53"}, 21: {"8080", "8443"}, 22: {"8080", "8443"}, 31: {"9443"}, 51: {"8080"}, 52: {"8080"}}
-		for last := range ports {
-			addrs = append(addrs, netip.AddrFrom4([4]byte{10, 244, byte(n), byte(last)}))
+		var places []netip.AddrPort
+		for last, list := range ports {
+			for _, format := range []string{"10.244.%d.%d", "fd00:10:244:%d::%d"} {
+				addr := netip.MustParseAddr(fmt.Sprintf(format, n, last))
+				addrs = append(addrs, addr)
+				for _, port := range list {
+					places = append(places, netip.AddrPortFrom(addr, port))
+				}
+			}
 		}
 		pod, err := node.AddPod("endpoints", addrs...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for last, list := range ports {
-			for _, port := range list {
-				for _, protocol := range []string{"tcp", "udp"} {
-					at := netip.MustParseAddrPort(fmt.Sprintf("10.244.%d.%d:%s", n, last, port))
-					if _, err := pod.Serve(protocol, at); err != nil {
-						t.Fatal(err)
-					}
+		for _, at := range places {
+			for _, protocol := range []string{"tcp", "udp"} {
+				if _, err := pod.Serve(protocol, at); err != nil {
+					t.Fatal(err)
 				}
 			}
 		}
 	}
 }
 
+// recordedNode gives the node the addresses that kube-proxy's had beside those of
+// the test network.
+func recordedNode(t *testing.T, s *stage) {
+	t.Helper()
+	for _, addr := range []string{"10.0.2.15", "fec0::5054:ff:fe12:3456"} {
+		if err := s.node.AddAddress(netip.MustParseAddr(addr)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// nodeAddresses are the node's own.
+func (s *stage) nodeAddresses(t *testing.T, family proxier.Family) []netip.Addr {
+	t.Helper()
+	var host device.Host
+	err := s.node.Do(func() (err error) {
+		host, err = device.Netlink{}.List(t.Context())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host.NodeAddresses(family)
+}
+
 // parameters of sets that only the kernel which chose them has to know.
 var parameters = regexp.MustCompile(` (bucketsize|initval) \S+`)
 
-// loadKubeProxy brings kube-proxy's recorded sets, virtual servers and addresses
-// into the kernel, and its rules.
+// loadKubeProxy brings all that kube-proxy was recorded to leave into the kernel:
+// sets, rules, virtual servers, addresses.
 func (s *stage) loadKubeProxy(t *testing.T) {
 	t.Helper()
-	sets, err := os.ReadFile(dumps + "kube-proxy-ipvs.ipset")
+	s.feed(t, parameters.ReplaceAllString(recorded(t, "ipset"), ""), "ipset", "restore")
+	s.feed(t, recorded(t, "v4.save"), "iptables-restore", "--noflush")
+	s.feed(t, recorded(t, "v6.save"), "ip6tables-restore", "--noflush")
+	servers, err := ipvs.Parse(recorded(t, "ipvsadm"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.feed(t, parameters.ReplaceAllString(string(sets), ""), "ipset", "restore")
-	s.feed(t, kubeProxyRules, "iptables-restore", "--noflush")
-	text, err := os.ReadFile(dumps + "kube-proxy-ipvs.ipvsadm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	servers, err := ipvs.Parse(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ops := []device.Op{{Verb: device.CreateDevice}}
-	seen := map[netip.Addr]bool{s.node.Addr4(): true, netip.MustParseAddr("10.0.2.15"): true}
+	byFamily := map[proxier.Family][]*ipvs.VirtualServer{}
 	for _, v := range servers {
-		if addr := v.Addr.Addr(); addr.Is4() && !seen[addr] {
-			seen[addr] = true
-			ops = append(ops, device.Op{Verb: device.Add, Addr: addr})
-		}
+		byFamily[v.Family()] = append(byFamily[v.Family()], v)
 	}
-	var four []*ipvs.VirtualServer
-	for _, v := range servers {
-		if v.Family() == proxier.IPv4 {
-			four = append(four, v)
+	for family, list := range byFamily {
+		if _, err := s.proxies[family].kernel.Do(t.Context(), ipvs.Create(list)); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if _, err := s.proxies[proxier.IPv4].kernel.Do(t.Context(), ipvs.Create(four)); err != nil {
-		t.Fatal(err)
 	}
 	if err := s.node.Sysctl("ipv4/vs/conntrack", "1"); err != nil {
 		t.Fatal(err)
 	}
+	ops := []device.Op{{Verb: device.CreateDevice}}
+	for line := range strings.Lines(recorded(t, "addr")) {
+		fields := strings.Fields(line)
+		if fields[0] != device.Name {
+			continue
+		}
+		for _, prefix := range fields[2:] {
+			ops = append(ops, device.Op{Verb: device.Add, Addr: netip.MustParsePrefix(prefix).Addr()})
+		}
+	}
 	if err := s.node.Do(func() error { return device.Netlink{}.Do(t.Context(), ops) }); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// recorded is one of the files of kube-proxy's IPVS mode.
+func recorded(t *testing.T, what string) string {
+	t.Helper()
+	text, err := os.ReadFile(dumps + "kube-proxy-ipvs." + what)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // feed runs a command on the node with input.
