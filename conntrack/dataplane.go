@@ -22,6 +22,8 @@ const (
 type Dataplane struct {
 	kernel   Kernel
 	maxFlows int
+	// onlyRules is whether flows that IPVS sends on have to go.
+	onlyRules bool
 
 	served *Served // of the last Plan
 
@@ -37,6 +39,13 @@ type Dataplane struct {
 // NewDataplane returns a Dataplane that has not looked at the kernel yet.
 func NewDataplane(kernel Kernel) *Dataplane {
 	return &Dataplane{kernel: kernel, maxFlows: MaxFlows}
+}
+
+// WithoutIPVS makes d one for a mode without virtual servers: a flow that one has
+// sent on would be sent nowhere, and does not see the rules before it begins anew.
+func (d *Dataplane) WithoutIPVS() *Dataplane {
+	d.onlyRules = true
+	return d
 }
 
 // Name is "conntrack".
@@ -100,6 +109,9 @@ func (p *plan) read(ctx context.Context) error {
 // take keeps a flow if it has to go; it returns false once the plan is full.
 func (p *plan) take(f *Flow) bool {
 	fault := p.served.Fault(f)
+	if fault == None && p.dataplane.onlyRules && p.served.sentOnByIPVS(f) {
+		fault = Abandoned
+	}
 	if fault == None {
 		return true
 	}

@@ -38,6 +38,29 @@ func tracked(flows ...conntrack.Flow) *conntracktest.Kernel {
 	return k
 }
 
+// What IPVS has sent on nobody sends on in another mode: it begins anew.
+func TestFlowsOfIPVSGoInAnotherMode(t *testing.T) {
+	virtual := flow(vip4+":53", "10.244.2.7:5353")
+	virtual.Virtual = true
+	ruled, elsewhere, tcp := port(4001, flow(vip4+":53", "10.244.2.7:5353")), flow("192.0.2.1:53", "10.244.2.7:5353"), port(4002, virtual)
+	elsewhere.Virtual, tcp.Protocol = true, 6
+	s := state(service(), slice(proxier.IPv4, "10.244.2.7"))
+	kernel := tracked(virtual, ruled, elsewhere, tcp)
+	if p := plan(t, conntrack.NewDataplane(kernel), s); !p.Empty() {
+		t.Errorf("in IPVS mode these go:\n%s", p)
+	}
+	p := plan(t, conntrack.NewDataplane(kernel).WithoutIPVS(), s)
+	if !strings.Contains(p.String(), " # sent on by IPVS before the mode changed\n") {
+		t.Errorf("the plan is\n%s", p)
+	}
+	if _, err := p.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(tracked(ruled, elsewhere, tcp).String(), kernel.String()); diff != "" {
+		t.Errorf("tracked afterwards (-want +got):\n%s", diff)
+	}
+}
+
 // port is the flow from another port of the client.
 func port(n uint16, f conntrack.Flow) conntrack.Flow {
 	src := netipPort(f.Original.Src, n)

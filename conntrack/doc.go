@@ -20,12 +20,14 @@
 //	                      it was not translated    for it began before the rules were there
 //	one no longer served  anybody, translated      goes
 //	anywhere else         anybody                  stays
+//	a served frontend     a serving endpoint,      goes in a mode without IPVS: nobody would send
+//	                      by IPVS                  it on any more (WithoutIPVS)
 //
 // A node port is a frontend on addresses that the kernel says are the node's own,
 // and that serve node ports. A flow that passes through the node to a port of the
 // same number elsewhere is none of our business.
 //
-// Only the last line but one needs memory, of frontends that this process has
+// Only the line of what is no longer served needs memory, of frontends that this process has
 // served. So a restart removes nothing that is healthy; a flow to a Service that
 // was deleted while no process ran stays until it falls silent.
 //

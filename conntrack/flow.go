@@ -30,6 +30,9 @@ type Flow struct {
 	ID uint32
 	// ToNode is whether Original goes to an address of this node.
 	ToNode bool
+	// Virtual is whether it is IPVS that sends the packets on: somebody else
+	// answers than who was asked, and no rule of the nat table has a part in it.
+	Virtual bool
 }
 
 // Translated reports whether somebody else answers than who was asked.
@@ -66,12 +69,15 @@ const (
 	Untranslated
 	// NotServed: there is no such Service port any more.
 	NotServed
+	// Abandoned: IPVS has sent the flow on, and does so no longer.
+	Abandoned
 )
 
 // String says it in a few words.
 func (f Fault) String() string {
 	return [...]string{
 		"nothing is wrong", "not answered by a serving endpoint", "began before the rules were there", "no longer served",
+		"sent on by IPVS before the mode changed",
 	}[f]
 }
 

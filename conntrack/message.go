@@ -12,6 +12,7 @@ import (
 const (
 	ctaTupleOrig  = 1
 	ctaTupleReply = 2
+	ctaStatus     = 3
 	ctaID         = 12
 	ctaZone       = 18
 	ctaFilter     = 25 // of a request to dump: which parts of a tuple have to match (Linux 5.8)
@@ -29,6 +30,11 @@ const (
 	ctaProtoDstPort = 3
 
 	ctaFilterOrigFlags = 1
+
+	// statusDNAT is IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h: a rule
+	// has rewritten the destination. IPVS leaves it alone where it changes who is
+	// to answer (ip_vs_nfct.c).
+	statusDNAT = 1 << 5
 
 	// filterProtoNum is the bit of the filter's flags that stands for the number
 	// of the protocol. The flags are listed in net/netfilter/nf_internals.h of
@@ -127,12 +133,15 @@ func parseFlow(message []byte, f *Flow) bool {
 			f.Original, f.Protocol = parseTuple(value)
 		case ctaTupleReply:
 			f.Reply, _ = parseTuple(value)
+		case ctaStatus:
+			f.Virtual = len(value) == 4 && number(value, 4)&statusDNAT == 0
 		case ctaZone:
 			f.Zone = uint16(number(value, 2))
 		case ctaID:
 			f.ID = uint32(number(value, 4))
 		}
 	}
+	f.Virtual = f.Virtual && f.Translated()
 	return f.Original.whole() && f.Reply.whole()
 }
 

@@ -48,6 +48,34 @@ func TestParseFlow(t *testing.T) {
 	}
 }
 
+// IPVS changes who is expected to answer, and says nothing of a translation.
+func TestParseFlowTellsWhoTranslates(t *testing.T) {
+	translated := example("10.244.1.2:4000", "10.96.0.10:53", "10.244.2.7:5353")
+	direct := example("10.244.1.2:4000", "10.96.0.10:53", "10.96.0.10:53")
+	for _, test := range []struct {
+		name   string
+		flow   Flow
+		status []byte
+		want   bool
+	}{
+		{"a rule", translated, []byte{0, 0, 1, 0xa8}, false},
+		{"IPVS", translated, []byte{0, 0, 1, 0x88}, true},
+		{"IPVS, masqueraded by a rule", translated, []byte{0, 0, 1, 0x98}, true},
+		{"nobody", direct, []byte{0, 0, 1, 0x88}, false},
+		{"not told", translated, nil, false},
+	} {
+		b := appendTuple(header(proxier.IPv4), ctaTupleOrig, UDP, test.flow.Original)
+		b = appendTuple(b, ctaTupleReply, UDP, test.flow.Reply)
+		if test.status != nil {
+			b = appendAttribute(b, ctaStatus, test.status)
+		}
+		var got Flow
+		if !parseFlow(b, &got) || got.Virtual != test.want {
+			t.Errorf("%s: %+v", test.name, got)
+		}
+	}
+}
+
 func TestParseFlowOfWhatIsCutOff(t *testing.T) {
 	for family, want := range examples() {
 		whole := message(family, want)

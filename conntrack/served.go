@@ -123,6 +123,15 @@ func (s *Served) Fault(f *Flow) Fault {
 	return None
 }
 
+// sentOnByIPVS reports whether it is a flow to a frontend that IPVS sends on.
+func (s *Served) sentOnByIPVS(f *Flow) bool {
+	if f.Protocol != UDP || !f.Virtual {
+		return false
+	}
+	frontend, _ := s.find(f)
+	return frontend != nil
+}
+
 // find returns the frontend that the flow went to; nil where there is none, and
 // then whether there was one before.
 func (s *Served) find(f *Flow) (frontend *proxier.Frontend, before bool) {

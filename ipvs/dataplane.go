@@ -19,6 +19,10 @@ type Config struct {
 	Addresses func(ctx context.Context) (Addresses, error)
 	// DrainTimeout bounds how long a real server drains; 0 turns draining off.
 	DrainTimeout time.Duration
+	// Retire is set in a mode that needs no virtual servers, together with States
+	// that have no Services: what is there goes as soon as its connections have
+	// ended, or with DrainTimeout.
+	Retire bool
 	// Look is how long to wait until the connections of draining real servers
 	// are counted again; 0 for DefaultLook.
 	Look time.Duration
@@ -80,6 +84,13 @@ func (d *Dataplane) Forget() {
 // Wake receives when it is time to see whether real servers have drained.
 func (d *Dataplane) Wake() <-chan struct{} { return d.wake }
 
+// A Plan is a proxier.Plan that knows what it leaves.
+type Plan interface {
+	proxier.Plan
+	// Left are the virtual servers of ours that are there after Apply.
+	Left() []*VirtualServer
+}
+
 // Plan compares the kernel with what the State asks for.
 func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
 	addresses, err := d.config.Addresses(ctx)
@@ -114,7 +125,7 @@ func (d *Dataplane) observe(ctx context.Context, want *Compiled, addresses Addre
 	}
 	own := d.config.Ownership.Own(listing.Servers, want, addresses)
 	d.remember(own, want, forgets)
-	return own, listing.idle(), nil
+	return own, listing.idle(d.config.Retire), nil
 }
 
 // count looks which draining real servers have no connections, if it is time
@@ -127,7 +138,7 @@ func (d *Dataplane) count(ctx context.Context) (map[RealPlace]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("count connections of draining real servers: %w", err)
 	}
-	return listing.idle(), nil
+	return listing.idle(d.config.Retire), nil
 }
 
 // remember takes have for what the kernel holds, unless Forget was called since
@@ -145,7 +156,7 @@ func (d *Dataplane) remember(have []*VirtualServer, want *Compiled, forgets int)
 // Where there is nothing yet, what the cluster itself needs comes first.
 func (d *Dataplane) diff(have []*VirtualServer, want *Compiled, idle map[RealPlace]bool) *Patch {
 	patch := Diff(have, want, Drain{
-		Timeout: d.config.DrainTimeout, Now: d.config.Now(), Since: d.draining, Idle: idle,
+		Timeout: d.config.DrainTimeout, Now: d.config.Now(), Since: d.draining, Idle: idle, Retire: d.config.Retire,
 	})
 	patch.Ops = d.refused.without(patch.Ops)
 	if len(have) == 0 {

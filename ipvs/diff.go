@@ -26,8 +26,8 @@ type Patch struct {
 }
 
 // Diff compares two sorted lists: have are our virtual servers in the kernel.
-// Those in a place where want has no frontend go at once; elsewhere unwanted
-// real servers are drained as d says.
+// Those in a place where want has no frontend go at once, unless they retire;
+// elsewhere unwanted real servers are drained as d says.
 //
 // The order is: new virtual servers and what more there should be, then what
 // should be less, then virtual servers to delete.
@@ -46,7 +46,7 @@ func Diff(have []*VirtualServer, want *Compiled, d Drain) *Patch {
 		}
 		switch {
 		case order < 0:
-			p.unwanted(old[0], want.Frontend(old[0].Place) != nil)
+			p.unwanted(old[0], d.Retire || want.Frontend(old[0].Place) != nil)
 			old = old[1:]
 		case order > 0:
 			p.more = append(p.more, next[0].create()...)
@@ -74,12 +74,12 @@ type patcher struct {
 }
 
 // unwanted handles a virtual server that nobody should answer at. It goes at
-// once where no Service has its place any more, else with the last real server
-// that drains.
-func (p *patcher) unwanted(v *VirtualServer, placeStays bool) {
+// once where it is not to drain, for no Service has its place any more, else with
+// the last real server that drains.
+func (p *patcher) unwanted(v *VirtualServer, drains bool) {
 	var ops []Op
 	deletes, ended := 0, 0
-	if placeStays {
+	if drains {
 		for _, r := range v.Servers {
 			op, over := p.unwantedServer(v, r)
 			if op.Kind == DeleteServer {
@@ -91,7 +91,7 @@ func (p *patcher) unwanted(v *VirtualServer, placeStays bool) {
 			ops = appendOp(ops, op)
 		}
 	}
-	if placeStays && deletes < len(v.Servers) {
+	if drains && deletes < len(v.Servers) {
 		p.less = append(p.less, ops...)
 		p.patch.Drained += ended
 		return

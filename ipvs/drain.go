@@ -14,6 +14,10 @@ import "time"
 // Only weight 0 makes it safe to count connections: none can come between the
 // look and the delete. What has weight 0 and is not wanted is draining, whoever
 // set that: so a restarted process goes on where the last one ended.
+//
+// In another mode all virtual servers are retired, whatever place they have: the
+// rules in force take new connections past them, so that a real server without
+// connections can go at the first look.
 
 // A Drain is what is known of draining, and what time it is.
 type Drain struct {
@@ -27,6 +31,9 @@ type Drain struct {
 	// Idle are the real servers of which it is known that they had weight 0 and
 	// no connections.
 	Idle map[RealPlace]bool
+	// Retire has real servers drain at all places, not only where a frontend is.
+	// Idle are then all that have no connections, whatever their weight.
+	Retire bool
 }
 
 // step is what to do about one real server that is not wanted.
@@ -41,7 +48,7 @@ const (
 func (d *Drain) step(p RealPlace, have RealServer) step {
 	since, known := d.Since[p]
 	switch {
-	case d.Timeout <= 0 || !p.drains():
+	case d.Timeout <= 0 || !p.drains(), d.Retire && d.Idle[p]:
 		return remove
 	case have.Weight != 0:
 		return setWeight0
@@ -52,13 +59,13 @@ func (d *Drain) step(p RealPlace, have RealServer) step {
 	}
 }
 
-// idle are the real servers of weight 0 without connections.
-func (l Listing) idle() map[RealPlace]bool {
+// idle are the real servers without connections: those of weight 0, or all.
+func (l Listing) idle(all bool) map[RealPlace]bool {
 	idle := map[RealPlace]bool{}
 	for _, v := range l.Servers {
 		for _, r := range v.Servers {
 			p := RealPlace{v.Place, r.Addr}
-			if r.Weight == 0 && l.Connections[p] == 0 {
+			if (all || r.Weight == 0) && l.Connections[p] == 0 {
 				idle[p] = true
 			}
 		}

@@ -31,6 +31,9 @@ func (p *plan) String() string { return OpsText(p.patch.Ops) }
 // Drift reports whether more is to be done than to end drains.
 func (p *plan) Drift() bool { return len(p.patch.Ops) > p.patch.Drained }
 
+// Left are the virtual servers of ours that are there after Apply.
+func (p *plan) Left() []*VirtualServer { return After(p.have, p.patch.Ops) }
+
 // Problems are what the Services ask for and this node does not have.
 func (p *plan) Problems() []proxier.Problem { return p.want.Problems }
 

@@ -29,6 +29,9 @@ func (r *Reconciler) follow(ctx context.Context, stop <-chan struct{}, running *
 		f := &follower{reconciler: r, dataplane: d, wake: make(chan struct{}, 1), looking: true}
 		r.following = append(r.following, f)
 		c := cycle{pacer: r.Pacer, wake: f.wake, pass: f.pass, forget: f.forget, stop: stop}
+		if waker, ok := d.(Waker); ok {
+			c.later = waker.Wake()
+		}
 		running.Go(func() { _ = c.run(ctx) })
 	}
 }

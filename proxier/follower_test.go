@@ -74,7 +74,7 @@ func (r *tally) Synced(report proxier.Report) {
 }
 
 // follow runs a Reconciler with a dataplane and a follower.
-func follow(t *testing.T, f *slow, test func(store *proxier.Store, first *recorder, seen *tally)) {
+func follow(t *testing.T, f proxier.Dataplane, test func(store *proxier.Store, first *recorder, seen *tally)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		store := clustergen.Uniform(3, 1)
@@ -178,6 +178,34 @@ func TestAFollowerGoesOnWhereThereIsMore(t *testing.T) {
 			if gap := f.at[i].Sub(f.at[i-1]); gap < pacer.MinInterval {
 				t.Errorf("parts %d and %d are only %v apart", i-1, i, gap)
 			}
+		}
+	})
+}
+
+// A sleeper is a dataplane that wakes by itself.
+type sleeper struct {
+	slow
+	wake chan struct{}
+}
+
+// Wake makes the channel in the bubble of the test, where it is asked for.
+func (s *sleeper) Wake() <-chan struct{} {
+	s.wake = make(chan struct{}, 1)
+	return s.wake
+}
+
+func TestAFollowerThatWakesIsAskedAgain(t *testing.T) {
+	f := &sleeper{}
+	follow(t, f, func(_ *proxier.Store, first *recorder, _ *tally) {
+		pass(5 * time.Second)
+		before, passes := f.seen(), count(first)
+		f.wake <- struct{}{}
+		pass(5 * time.Second)
+		if n := f.seen() - before; n != 1 {
+			t.Errorf("it was asked %d times after it woke, want once", n)
+		}
+		if n := count(first) - passes; n != 0 {
+			t.Errorf("%d passes were made for it", n)
 		}
 	})
 }

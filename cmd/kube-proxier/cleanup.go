@@ -131,12 +131,13 @@ func (p *program) cleanUpConfig(cmd *cobra.Command) *config.Config {
 // cleanUpVirtual removes what is ours of IPVS mode, and looks whether something
 // is left.
 func cleanUpVirtual(ctx context.Context, out io.Writer, here *host, family proxier.Family, tools []*iptables.Tool, dryRun bool) error {
-	l := &virtualLeftovers{host: here, family: family}
+	var rules tablesOf
 	for _, tool := range tools {
 		if tool.Family == family {
-			l.rules = append(l.rules, tool)
+			rules = append(rules, tool)
 		}
 	}
+	l := newVirtualLeftovers(here, family, rules, 0)
 	plan, err := l.Plan(ctx, nil)
 	if err != nil {
 		return err
@@ -152,7 +153,7 @@ func cleanUpVirtual(ctx context.Context, out io.Writer, here *host, family proxi
 	if _, err := plan.Apply(ctx); err != nil {
 		return err
 	}
-	l = &virtualLeftovers{host: here, family: family, rules: l.rules}
+	l = newVirtualLeftovers(here, family, rules, 0)
 	l.Forget()
 	if plan, err = l.Plan(ctx, nil); err != nil {
 		return err

@@ -41,6 +41,8 @@ type host struct {
 
 	mu     sync.Mutex
 	opened []*ipvs.Netlink
+
+	left leftAddresses
 }
 
 // newHost looks whether this host has what the mode needs. Nothing is changed.
@@ -127,11 +129,13 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 
 // followers are the dataplanes of one family that nothing waits for.
 func (h *host) followers(tool *iptables.Tool) []proxier.Dataplane {
-	followers := []proxier.Dataplane{conntrack.NewDataplane(conntrack.Table{})}
-	if h.config.Mode != config.ModeIPVS {
-		followers = append(followers, &virtualLeftovers{host: h, family: tool.Family, rules: tablesOf{tool}})
+	flows := conntrack.NewDataplane(conntrack.Table{})
+	if h.config.Mode == config.ModeIPVS {
+		return []proxier.Dataplane{flows}
 	}
-	return followers
+	return []proxier.Dataplane{
+		flows.WithoutIPVS(), newVirtualLeftovers(h, tool.Family, tablesOf{tool}, h.config.IPVS.DrainTimeout),
+	}
 }
 
 // open is ipvs.Open, until the host is closed.
@@ -180,7 +184,9 @@ func (h *host) ownership() ipvs.Ownership {
 func (h *host) familyAddresses(family proxier.Family) func(context.Context) (ipvs.Addresses, error) {
 	return func(ctx context.Context) (ipvs.Addresses, error) {
 		now, err := h.addresses.List(ctx)
-		return ipvs.Addresses{Bound: now.BoundOf(family), Node: now.NodeAddresses(family)}, err
+		return ipvs.Addresses{
+			Bound: slices.Concat(now.BoundOf(family), now.RetiredOf(family)), Node: now.NodeAddresses(family),
+		}, err
 	}
 }
 

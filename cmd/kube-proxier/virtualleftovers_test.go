@@ -5,10 +5,14 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-proxier/kube-proxier/ipvs"
+	"github.com/kube-proxier/kube-proxier/ipvs/device"
+	"github.com/kube-proxier/kube-proxier/ipvs/device/devicetest"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipvstest"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -40,7 +44,9 @@ func leftovers(t *testing.T) (*virtualLeftovers, *ipvstest.Kernel) {
 			}, nil
 		},
 	})
-	return &virtualLeftovers{family: proxier.IPv4, parts: []proxier.Dataplane{servers}}, kernel
+	l := newVirtualLeftovers(&host{addresses: device.NewCached(devicetest.New(device.Host{}))}, proxier.IPv4, nil, 0)
+	l.parts = []proxier.Dataplane{servers}
+	return l, kernel
 }
 
 func TestWhatIPVSModeLeftIsRemovedOnce(t *testing.T) {
@@ -103,4 +109,59 @@ func TestForeignServers(t *testing.T) {
 	if diff := cmp.Diff("-A -t 172.18.0.11:80 -s rr\n-A -t 198.51.100.7:80 -s wlc\n", ipvs.Text(foreign)); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// A virtual server with connections holds up what it needs: the way to its
+// address, and the device by which it is known.
+func TestWhatHasConnectionsStaysForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		address := netip.MustParseAddr("10.96.0.1")
+		devices := devicetest.New(device.NewHost("dummy", []netip.Addr{address}, []device.Addr{{Addr: netip.MustParseAddr("172.18.0.11"), Device: "eth0"}}))
+		l, kernel := leftovers(t)
+		l.host = &host{addresses: device.NewCached(devices)}
+		l.drain = time.Hour
+		servers := ipvs.NewDataplane(kernel, ipvs.Config{
+			Ownership: ipvs.Ownership{NodePorts: ipvs.DefaultNodePorts}, Addresses: l.host.familyAddresses(proxier.IPv4),
+			DrainTimeout: time.Hour, Retire: true,
+		})
+		l.parts = []proxier.Dataplane{servers, device.NewRemoval(l.host.addresses, proxier.IPv4, l.retirement)}
+		kernel.Connect("-t 10.96.0.1:443", "172.18.0.2:6443", 1)
+		pass := func() proxier.Plan {
+			t.Helper()
+			plan, err := l.Plan(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := plan.Apply(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			return plan
+		}
+		pass()
+		have, _ := devices.List(t.Context())
+		if !strings.Contains(kernel.String(), "-a -t 10.96.0.1:443 -r 172.18.0.2:6443 -m -w 0\n") || len(have.Bound) > 0 || len(have.Retired) != 1 || have.Type == "" {
+			t.Errorf("with a connection there is %+v and\n%s", have, kernel)
+		}
+		if strings.Contains(kernel.String(), "172.18.0.11:30080") {
+			t.Errorf("what has no connections is left:\n%s", kernel)
+		}
+		for range 3 { // nothing changes, and somebody looks again
+			<-l.Wake()
+			if p := pass(); !p.Empty() {
+				t.Errorf("while the connection lasts:\n%s", p)
+			}
+		}
+		kernel.Connect("-t 10.96.0.1:443", "172.18.0.2:6443", 0)
+		<-l.Wake()
+		for pass().Summary().More {
+			synctest.Wait()
+		}
+		have, _ = devices.List(t.Context())
+		if strings.Contains(kernel.String(), "10.96.0.1") || have.Type != "" || len(have.Retired) > 0 {
+			t.Errorf("in the end there is %+v and\n%s", have, kernel)
+		}
+		if !l.clean {
+			t.Error("it goes on looking")
+		}
+	})
 }

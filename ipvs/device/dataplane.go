@@ -18,12 +18,19 @@ type Dataplane struct {
 	kernel *Cached
 	family proxier.Family
 	want   Want
+	retire func() Retirement // where want is nil
 }
 
-// New returns the dataplane of a family. want is nil in a mode that needs no
-// addresses: they are removed then, and with the last the device.
+// New returns the dataplane of a family.
 func New(kernel *Cached, family proxier.Family, want Want) *Dataplane {
 	return &Dataplane{kernel: kernel, family: family, want: want}
+}
+
+// NewRemoval returns the dataplane of a mode that needs no addresses: it removes
+// all of the family in the way that retire says, and with the last of both
+// families the device.
+func NewRemoval(kernel *Cached, family proxier.Family, retire func() Retirement) *Dataplane {
+	return &Dataplane{kernel: kernel, family: family, retire: retire}
 }
 
 // Name is "addresses".
@@ -40,7 +47,7 @@ func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 		return nil, err
 	}
 	if d.want == nil {
-		p.patch = Remove(d.family, p.host)
+		p.patch = Remove(d.family, p.host, d.retire())
 		return p, nil
 	}
 	want, err := d.want(ctx, state)
@@ -72,8 +79,14 @@ func (p *plan) Diff() string {
 	}
 	after := p.host.After(p.patch.Ops)
 	missing, extra := differences(p.host.BoundOf(p.family), after.BoundOf(p.family))
+	retired, released := differences(p.host.RetiredOf(p.family), after.RetiredOf(p.family))
 	var b strings.Builder
-	have, want := len(extra), len(missing)
+	have, want := len(extra)+len(released), len(missing)+len(retired)
+	routes := func(mark string, addrs []netip.Addr) {
+		for _, a := range addrs {
+			fmt.Fprintf(&b, "%sroute local %s/%d\n", mark, a, a.BitLen())
+		}
+	}
 	lines := func(mark string, addrs []netip.Addr) {
 		for _, a := range addrs {
 			fmt.Fprintf(&b, "%s%s/%d\n", mark, a, a.BitLen())
@@ -84,11 +97,13 @@ func (p *plan) Diff() string {
 		have++
 	}
 	lines("-", extra)
+	routes("-", released)
 	if p.host.Type == "" && after.Type != "" {
 		b.WriteString("+device " + Name + " type " + after.Type + "\n")
 		want++
 	}
 	lines("+", missing)
+	routes("+", retired)
 	return fmt.Sprintf("--- kernel addresses %[1]s\n+++ wanted addresses %[1]s\n@@ -%[2]s +%[3]s @@\n%[4]s",
 		Name, extent(have), extent(want), b.String())
 }

@@ -106,22 +106,22 @@ func TestDeviceOfAnotherTypeIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `kube-ipvs0 has type "bridge"`) || !strings.Contains(err.Error(), "ip link delete kube-ipvs0") {
 		t.Errorf("error %v", err)
 	}
-	if p := device.Remove(proxier.IPv4, host); len(p.Ops) > 0 {
+	if p := device.Remove(proxier.IPv4, host, device.Retirement{}); len(p.Ops) > 0 {
 		t.Errorf("it is to be changed: %s", device.Script(p.Ops))
 	}
 }
 
 func TestRemove(t *testing.T) {
 	both := device.NewHost("dummy", addrs("10.96.0.1", "fd00:10:96::1"), eth0)
-	p := device.Remove(proxier.IPv4, both)
+	p := device.Remove(proxier.IPv4, both, device.Retirement{})
 	if want := "ip address delete 10.96.0.1/32 dev kube-ipvs0\n"; device.Script(p.Ops) != want {
 		t.Errorf("script %q, want %q", device.Script(p.Ops), want)
 	}
 	after := both.After(p.Ops)
-	if p = device.Remove(proxier.IPv6, after); device.Script(p.Ops) != "ip link delete kube-ipvs0\n" {
+	if p = device.Remove(proxier.IPv6, after, device.Retirement{}); device.Script(p.Ops) != "ip link delete kube-ipvs0\n" {
 		t.Errorf("script %q: the device should go with its last address", device.Script(p.Ops))
 	}
-	if p = device.Remove(proxier.IPv6, after.After(p.Ops)); len(p.Ops) > 0 {
+	if p = device.Remove(proxier.IPv6, after.After(p.Ops), device.Retirement{}); len(p.Ops) > 0 {
 		t.Errorf("script %q when nothing is there", device.Script(p.Ops))
 	}
 }

@@ -55,20 +55,8 @@ func Diff(family proxier.Family, host Host, want []Address, node []netip.Addr) (
 	}
 	p.Ops = append(p.Ops, each(Add, missing)...)
 	p.Ops = append(p.Ops, each(Delete, extra)...)
+	p.Ops = append(p.Ops, each(Release, host.RetiredOf(family))...)
 	return p, nil
-}
-
-// Remove is the way to be rid of a family's addresses, and of the device if then
-// it has none. A device of another type is not ours and stays.
-func Remove(family proxier.Family, host Host) Patch {
-	if host.Type != linkType {
-		return Patch{}
-	}
-	ours := host.BoundOf(family)
-	if len(ours) == len(host.Bound) {
-		return Patch{Ops: []Op{{Verb: DeleteDevice}}}
-	}
-	return Patch{Ops: each(Delete, ours)}
 }
 
 func each(verb Verb, addrs []netip.Addr) []Op {

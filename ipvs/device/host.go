@@ -23,6 +23,9 @@ type Host struct {
 	Bound []netip.Addr
 	// Others are the addresses on all other devices, sorted.
 	Others []Addr
+	// Retired are those that nothing but a route of ours makes local, of both
+	// families, sorted; see Retire.
+	Retired []netip.Addr
 }
 
 // An Addr is an address and the device that has it.
@@ -33,6 +36,14 @@ type Addr struct {
 
 func (a Addr) compare(b Addr) int {
 	return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Device, b.Device))
+}
+
+// WithRetired is the Host with retired addresses.
+func (h Host) WithRetired(addrs []netip.Addr) Host {
+	h.Retired = slices.Clone(addrs)
+	slices.SortFunc(h.Retired, netip.Addr.Compare)
+	h.Retired = slices.Compact(h.Retired)
+	return h
 }
 
 // NewHost returns a Host with sorted addresses, each once. IPv6 link-local
@@ -68,9 +79,14 @@ func (h Host) NodeAddresses(family proxier.Family) []netip.Addr {
 }
 
 // BoundOf are the addresses of a family on kube-ipvs0, sorted.
-func (h Host) BoundOf(family proxier.Family) []netip.Addr {
+func (h Host) BoundOf(family proxier.Family) []netip.Addr { return of(family, h.Bound) }
+
+// RetiredOf are the retired addresses of a family, sorted.
+func (h Host) RetiredOf(family proxier.Family) []netip.Addr { return of(family, h.Retired) }
+
+func of(family proxier.Family, all []netip.Addr) []netip.Addr {
 	var out []netip.Addr
-	for _, a := range h.Bound {
+	for _, a := range all {
 		if proxier.FamilyOf(a) == family {
 			out = append(out, a)
 		}
@@ -90,6 +106,7 @@ func (h Host) owner(addr netip.Addr) string {
 // After is the Host when the Ops have been done.
 func (h Host) After(ops []Op) Host {
 	added, gone := []netip.Addr(nil), map[netip.Addr]bool{}
+	retired := slices.Clone(h.Retired)
 	for _, o := range ops {
 		switch o.Verb {
 		case CreateDevice:
@@ -101,10 +118,14 @@ func (h Host) After(ops []Op) Host {
 			delete(gone, o.Addr)
 		case Delete:
 			gone[o.Addr] = true
+		case Retire:
+			retired = append(retired, o.Addr)
+		case Release:
+			retired = slices.DeleteFunc(retired, func(a netip.Addr) bool { return a == o.Addr })
 		}
 	}
 	bound := slices.DeleteFunc(slices.Concat(h.Bound, added), func(a netip.Addr) bool { return gone[a] })
 	slices.SortFunc(bound, netip.Addr.Compare)
 	h.Bound = slices.Compact(bound)
-	return h
+	return h.WithRetired(retired)
 }

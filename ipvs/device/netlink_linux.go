@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Netlink is the real Kernel: the devices of the network namespace of the
@@ -80,7 +81,48 @@ func (k Netlink) list(h *netlink.Handle) (Host, error) {
 			others = append(others, Addr{addr, name})
 		}
 	}
-	return NewHost(typ, bound, others), nil
+	retired, err := retiredRoutes(h)
+	if err != nil {
+		return Host{}, err
+	}
+	return NewHost(typ, bound, others).WithRetired(retired), nil
+}
+
+// retiredRoutes are the addresses that routes of ours make local.
+func retiredRoutes(h *netlink.Handle) ([]netip.Addr, error) {
+	var addrs []netip.Addr
+	filter := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Protocol: routeProtocol}
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := h.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE|netlink.RT_FILTER_PROTOCOL)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range routes {
+			if r.Dst == nil {
+				continue
+			}
+			if addr, ok := netip.AddrFromSlice(r.Dst.IP); ok {
+				addrs = append(addrs, addr.Unmap())
+			}
+		}
+	}
+	return addrs, nil
+}
+
+// retiredRoute is the route that makes a retired address local.
+func retiredRoute(h *netlink.Handle, o Op) (*netlink.Route, error) {
+	loopback, err := h.LinkByName("lo")
+	if err != nil {
+		return nil, err
+	}
+	r := &netlink.Route{
+		Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Protocol: routeProtocol, Scope: netlink.SCOPE_HOST,
+		LinkIndex: loopback.Attrs().Index, Dst: address(o.Addr).IPNet,
+	}
+	if o.Source.IsValid() {
+		r.Src = o.Source.AsSlice()
+	}
+	return r, nil
 }
 
 // Do makes the changes in order.
@@ -95,7 +137,7 @@ func (k Netlink) Do(ctx context.Context, ops []Op) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if link == nil && o.Verb != CreateDevice {
+		if link == nil && (o.Verb == Add || o.Verb == Delete || o.Verb == DeleteDevice) {
 			link, err = h.LinkByName(Name)
 			if _, gone := errors.AsType[netlink.LinkNotFoundError](err); gone && o.Verb == DeleteDevice {
 				return nil // the other family's pass was faster
@@ -129,8 +171,27 @@ func (k Netlink) do(h *netlink.Handle, link netlink.Link, o Op) error {
 		if err = h.AddrDel(link, address(o.Addr)); errors.Is(err, syscall.EADDRNOTAVAIL) {
 			return nil
 		}
+	case Retire, Release:
+		return k.route(h, o)
 	default:
 		return errors.New("unknown verb")
+	}
+	return err
+}
+
+func (Netlink) route(h *netlink.Handle, o Op) error {
+	r, err := retiredRoute(h, o)
+	switch {
+	case err != nil:
+		return err
+	case o.Verb == Retire:
+		if err = h.RouteAppend(r); errors.Is(err, syscall.EEXIST) {
+			return nil
+		}
+	default:
+		if err = h.RouteDel(r); errors.Is(err, syscall.ESRCH) {
+			return nil
+		}
 	}
 	return err
 }

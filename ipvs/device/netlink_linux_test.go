@@ -119,7 +119,7 @@ func TestChangesThatAreDoneAlreadyAreNoErrors(t *testing.T) {
 		ops := []Op{{Verb: CreateDevice}}
 		for _, verb := range []Verb{Add, Delete} {
 			for _, a := range []netip.Addr{v4, v4, v6, v6} {
-				ops = append(ops, Op{verb, a})
+				ops = append(ops, Op{Verb: verb, Addr: a})
 			}
 		}
 		if err := k.Do(t.Context(), ops); err != nil {
@@ -133,7 +133,7 @@ func TestRemoveFromARealDevice(t *testing.T) {
 		reconcile(t, k, proxier.IPv4, "10.96.0.1")
 		reconcile(t, k, proxier.IPv6, "fd00:10:96::a")
 		for _, family := range proxier.Families {
-			plan, err := New(NewCached(k), family, nil).Plan(t.Context(), nil)
+			plan, err := NewRemoval(NewCached(k), family, func() Retirement { return Retirement{} }).Plan(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,6 +144,47 @@ func TestRemoveFromARealDevice(t *testing.T) {
 		host, err := k.List(t.Context())
 		if err != nil || host.Type != "" || len(host.NodeAddresses(proxier.IPv4)) != 1 {
 			t.Errorf("left is %+v, %v", host, err)
+		}
+	})
+}
+
+// A retired address is local without being the node's: what the node opens to it
+// comes from another.
+func TestRetireOnARealDevice(t *testing.T) {
+	onEach(t, func(t *testing.T, k Netlink) {
+		ip(t, "link", "set", "eth0", "up")
+		for _, test := range []struct {
+			family       proxier.Family
+			addr, source string
+		}{{proxier.IPv4, "10.96.0.1", "172.18.0.11"}, {proxier.IPv6, "fd00:10:96::a", "fd00:172:18::11"}} {
+			reconcile(t, k, test.family, test.addr)
+			retirement := Retirement{Retire: true, Source: netip.MustParseAddr(test.source)}
+			d := NewRemoval(NewCached(k), test.family, func() Retirement { return retirement })
+			pass := func() {
+				t.Helper()
+				plan, err := d.Plan(t.Context(), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := plan.Apply(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				d.Forget()
+			}
+			pass()
+			route := ip(t, "route", "get", test.addr)
+			if !strings.HasPrefix(route, "local "+test.addr) || !strings.Contains(route, " src "+test.source+" ") {
+				t.Errorf("the way to a retired address is %s, want a local one from %s", route, test.source)
+			}
+			host, err := k.List(t.Context())
+			if err != nil || len(host.BoundOf(test.family)) > 0 || fmt.Sprint(host.RetiredOf(test.family)) != "["+test.addr+"]" {
+				t.Errorf("retired: %+v, %v", host, err)
+			}
+			retirement.Release = true
+			pass()
+			if host, err = k.List(t.Context()); err != nil || len(host.Retired) > 0 || host.Type != "" {
+				t.Errorf("released: %+v, %v", host, err)
+			}
 		}
 	})
 }
@@ -184,7 +225,7 @@ func TestWatch(t *testing.T) {
 			return err
 		}
 		k := Netlink{standIn: "bridge"}
-		own := []Op{{Verb: CreateDevice}, {Add, netip.MustParseAddr("10.96.0.1")}, {Delete, netip.MustParseAddr("10.96.0.1")}}
+		own := []Op{{Verb: CreateDevice}, {Verb: Add, Addr: netip.MustParseAddr("10.96.0.1")}, {Verb: Delete, Addr: netip.MustParseAddr("10.96.0.1")}}
 		if err := k.Do(ctx, own); err != nil {
 			return err
 		}
@@ -230,7 +271,7 @@ func TestOwnChangesAreNotTold(t *testing.T) {
 		}
 		var ops []Op
 		for i := range 50 {
-			ops = append(ops, Op{Add, netip.AddrFrom4([4]byte{10, 96, 0, byte(i)})})
+			ops = append(ops, Op{Verb: Add, Addr: netip.AddrFrom4([4]byte{10, 96, 0, byte(i)})})
 		}
 		if err := k.Do(t.Context(), ops); err != nil {
 			return err

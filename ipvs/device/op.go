@@ -19,13 +19,26 @@ const (
 	Add Verb = "add"
 	// Delete takes it away. That it is not there is no error.
 	Delete Verb = "delete"
+	// Retire gives an address a route that makes it local, so that connections
+	// live on when the device loses it; but the node does not choose it as its own
+	// any more when it opens one to it. That it has one is no error.
+	Retire Verb = "retire"
+	// Release takes that route away. That there is none is no error.
+	Release Verb = "release"
 )
+
+// routeProtocol marks routes as ours: a number of rtm_protocol that neither
+// linux/rtnetlink.h nor iproute2's list of routing daemons has.
+const routeProtocol = 107
 
 // An Op is one change to kube-ipvs0.
 type Op struct {
 	Verb Verb
-	// Addr is for Add and Delete.
+	// Addr is for all but those on the device as such.
 	Addr netip.Addr
+	// Source is for Retire: what the node chooses as its own address instead;
+	// invalid to leave that to the kernel.
+	Source netip.Addr
 }
 
 // String is the command of ip(8) that does the same.
@@ -43,6 +56,14 @@ func (o Op) String() string {
 			s += " nodad noprefixroute preferred_lft 0"
 		}
 		return s
+	case Retire:
+		s := fmt.Sprintf("ip route append local %s/%d dev lo table local proto %d", o.Addr, o.Addr.BitLen(), routeProtocol)
+		if o.Source.IsValid() {
+			s += " src " + o.Source.String()
+		}
+		return s
+	case Release:
+		return fmt.Sprintf("ip route delete local %s/%d dev lo table local proto %d", o.Addr, o.Addr.BitLen(), routeProtocol)
 	}
 	return fmt.Sprintf("unknown verb %q", string(o.Verb))
 }

@@ -30,7 +30,7 @@ func withoutEffect(mode string) map[string]string {
 	} else {
 		for _, field := range []string{
 			"scheduler", "strictARP", "tcpTimeout", "tcpFinTimeout", "udpTimeout", "syncPeriod", "minSyncPeriod",
-			"drainTimeout", "removeForeign",
+			"removeForeign",
 		} {
 			table["ipvs."+field] = otherMode
 		}

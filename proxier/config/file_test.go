@@ -43,7 +43,7 @@ func TestLoad(t *testing.T) {
 		{name: "our document with all fields", file: header + "mode: ipvs" + own + "ipvs: {drainTimeout: 0s, nodePortRange: 1-65535, removeForeign: true}\n"},
 		{name: "our document, unknown field below", file: header + own + "ipvs: {drain: 1s}\n", err: `unknown field "drain"`},
 		{name: "our document, duplicate field", file: header + own + "ipvs: {}\nipvs: {}\n", err: `key "ipvs" already set`},
-		{name: "our document in another mode", file: header + own + "ipvs: {drainTimeout: 1s}\n", warning: "ipvs.drainTimeout: is for another mode than iptables"},
+		{name: "our document in another mode", file: header + own + "ipvs: {removeForeign: true}\n", warning: "ipvs.removeForeign: is for another mode than iptables"},
 		{name: "iptables' period in mode ipvs", file: header + "mode: ipvs\niptables: {syncPeriod: 7s}\n", warning: "iptables.syncPeriod: is for another mode than ipvs"},
 		{name: "another version", file: "apiVersion: kubeproxy.config.k8s.io/v9\nkind: KubeProxyConfiguration\n", err: `apiVersion "kubeproxy.config.k8s.io/v9"`},
 		{name: "another kind", file: "apiVersion: v1\nkind: Pod\n", err: `apiVersion "v1", kind "Pod": must be kubeproxy.config.k8s.io/v1alpha1 KubeProxyConfiguration or`},

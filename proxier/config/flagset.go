@@ -112,7 +112,7 @@ func (r registrar) addIPVS(c *proxyconfig.KubeProxyIPVSConfiguration) {
 }
 
 func (r registrar) addOwnIPVS(c *ownIPVS) {
-	r.duration("ipvs-drain-timeout", "ipvs.drainTimeout", &c.DrainTimeout.Duration, "How long TCP and SCTP connections to a removed endpoint may run on; 0 ends them at once, e.g. --ipvs-drain-timeout=5m.")
+	r.duration("ipvs-drain-timeout", "ipvs.drainTimeout", &c.DrainTimeout.Duration, "How long TCP and SCTP connections to a removed endpoint may run on, and those of IPVS mode after a change to another; 0 ends them at once, e.g. --ipvs-drain-timeout=5m.")
 	r.string("ipvs-node-port-range", "ipvs.nodePortRange", &c.NodePortRange, "The cluster's `range` of node ports: virtual servers at the node's own addresses in it are ours, e.g. --ipvs-node-port-range=30000-32767.")
 	r.bool("ipvs-remove-foreign", "ipvs.removeForeign", &c.RemoveForeign, "Delete the virtual servers of other programs, too, but for those in --ipvs-exclude-cidrs, as kube-proxy does, e.g. --ipvs-remove-foreign.")
 }

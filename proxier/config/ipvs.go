@@ -14,8 +14,8 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// IPVS is what counts in ModeIPVS; ExcludeCIDRs and NodePorts are set in any
-// mode, the others are zero there.
+// IPVS is what counts in ModeIPVS; ExcludeCIDRs, DrainTimeout and NodePorts are
+// set in any mode, the others are zero there.
 type IPVS struct {
 	// Scheduler is for Services that name none, in the kernel's words; "rr" if
 	// none was named.
@@ -29,7 +29,7 @@ type IPVS struct {
 	// packet the kernel forgets a connection; 0 leaves the node's value.
 	TCPTimeout, TCPFinTimeout, UDPTimeout time.Duration
 	// DrainTimeout bounds how long the connections to a removed endpoint may run
-	// on; 0 ends them at once.
+	// on, and those of IPVS mode in another mode after it; 0 ends them at once.
 	DrainTimeout time.Duration
 	// NodePorts is the cluster's range of node ports (kube-apiserver's
 	// --service-node-port-range).
@@ -63,6 +63,7 @@ func (v *validator) ipvs(from proxyconfig.KubeProxyIPVSConfiguration, own ownIPV
 	if c.IPVS.NodePorts, ok = parsePortRange(own.NodePortRange); !ok {
 		v.invalid("ipvs.nodePortRange", own.NodePortRange, "must be two ports, from 1 to 65535, such as 30000-32767")
 	}
+	c.IPVS.DrainTimeout = v.notNegative("ipvs.drainTimeout", *own.DrainTimeout)
 	if c.Mode != ModeIPVS {
 		return
 	}
@@ -70,7 +71,6 @@ func (v *validator) ipvs(from proxyconfig.KubeProxyIPVSConfiguration, own ownIPV
 	c.IPVS.TCPTimeout = v.kernelSeconds("ipvs.tcpTimeout", from.TCPTimeout)
 	c.IPVS.TCPFinTimeout = v.kernelSeconds("ipvs.tcpFinTimeout", from.TCPFinTimeout)
 	c.IPVS.UDPTimeout = v.kernelSeconds("ipvs.udpTimeout", from.UDPTimeout)
-	c.IPVS.DrainTimeout = v.notNegative("ipvs.drainTimeout", *own.DrainTimeout)
 	if c.IPVS.Scheduler == "" {
 		c.IPVS.Scheduler = "rr"
 	}

@@ -84,6 +84,10 @@ func (k *Kernel) check(op device.Op) error {
 	switch {
 	case op.Verb == device.CreateDevice && exists:
 		return fmt.Errorf("the device is there already, of type %s", k.host.Type)
+	case op.Verb == device.Retire || op.Verb == device.Release:
+		if slices.Contains(k.host.Retired, op.Addr) == (op.Verb == device.Retire) {
+			return fmt.Errorf("the route is there, or is not")
+		}
 	case op.Verb != device.CreateDevice && !exists:
 		return fmt.Errorf("there is no device")
 	case op.Verb == device.Add && (bound || elsewhere):
