@@ -17,7 +17,9 @@ import "time"
 //
 // In another mode all virtual servers are retired, whatever place they have: the
 // rules in force take new connections past them, so that a real server without
-// connections can go at the first look.
+// connections can go at the first look. Those of UDP wait a moment: until its flows
+// are deleted from conntrack, a datagram of one comes here, and is lost where the
+// real server is gone.
 
 // A Drain is what is known of draining, and what time it is.
 type Drain struct {
@@ -36,6 +38,10 @@ type Drain struct {
 	Retire bool
 }
 
+// flowsGo is how long the deletion of UDP flows may take when virtual servers
+// retire.
+const flowsGo = DefaultLook
+
 // step is what to do about one real server that is not wanted.
 type step uint8
 
@@ -48,7 +54,11 @@ const (
 func (d *Drain) step(p RealPlace, have RealServer) step {
 	since, known := d.Since[p]
 	switch {
-	case d.Timeout <= 0 || !p.drains(), d.Retire && d.Idle[p]:
+	case d.Timeout <= 0, d.Retire && d.Idle[p]:
+		return remove
+	case !p.drains() && d.Retire && (!known || d.Now.Sub(since) < flowsGo):
+		return wait
+	case !p.drains():
 		return remove
 	case have.Weight != 0:
 		return setWeight0

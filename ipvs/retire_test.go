@@ -30,6 +30,7 @@ const retired = `-A -t 10.96.0.1:80 -s rr
 
 func TestVirtualServersRetire(t *testing.T) {
 	const foreign = "-A -t 192.0.2.1:80 -s rr\n"
+	const datagrams = "-A -u 10.96.0.1:53 -s rr\n-a -u 10.96.0.1:53 -r 10.244.0.1:53 -m -w 1\n"
 	const waiting = "-A -t 10.96.0.1:80 -s rr\n-a -t 10.96.0.1:80 -r 10.244.0.1:8080 -m -w 0\n"
 	tests := []struct {
 		name    string
@@ -65,7 +66,7 @@ func TestVirtualServersRetire(t *testing.T) {
 			})
 			nothing := &proxier.State{Family: proxier.IPv4}
 			apply(t, d, nothing)
-			first := waiting
+			first := waiting + datagrams
 			if test.timeout == 0 {
 				first = ""
 			}
@@ -73,6 +74,7 @@ func TestVirtualServersRetire(t *testing.T) {
 				t.Errorf("after the first pass (- want, + have):\n%s", diff)
 			}
 			test.then(kernel, &now)
+			now = now.Add(ipvs.DefaultLook)
 			d.Forget()
 			p := plan(t, d, nothing)
 			if diff := cmp.Diff(test.want, ipvs.Text(p.(ipvs.Plan).Left())); diff != "" {
