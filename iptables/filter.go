@@ -43,7 +43,7 @@ func (w *writer) refuse(f *proxier.Frontend) []string {
 		return []string{r.String()}
 	case pool.Verdict == proxier.Drop:
 		return w.drop(f, name+" has no local endpoints")
-	case f.Restricted() && w.virtual():
+	case f.Restricted() && w.virtual() && !f.AtOtherNode():
 		return w.restrict(f)
 	case f.Restricted():
 		return w.drop(f, name+" is not for this source")

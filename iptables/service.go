@@ -24,9 +24,14 @@ func (w *writer) targetChains(t *proxier.Target) (nat, filter []*Chain) {
 }
 
 func (w *writer) natChains(t *proxier.Target) []*Chain {
+	return w.chainsOf(t, t.Internal, t.ShortCircuit, t.External)
+}
+
+// chainsOf are the chains of some pools, and of the external frontends.
+func (w *writer) chainsOf(t *proxier.Target, pools ...proxier.Pool) []*Chain {
 	var chains []*Chain
 	scopes := map[proxier.Scope]bool{}
-	for _, pool := range []proxier.Pool{t.Internal, t.ShortCircuit, t.External} {
+	for _, pool := range pools {
 		if needsChain(t, pool) && !scopes[pool.Scope] {
 			scopes[pool.Scope] = true
 			chains = append(chains, w.poolChains(t, pool)...)
@@ -84,7 +89,7 @@ func (w *writer) externalChain(t *proxier.Target) *Chain {
 	}
 	add(rule{comment: name + " from this node", matches: []string{srcLocal}, target: jump(chainMarkMasq)}.String())
 	add(toPool(rule{comment: name + " from this node", matches: []string{srcLocal}}, t, t.ShortCircuit))
-	if t.External.Verdict == proxier.Accept && !w.virtual() {
+	if t.External.Verdict == proxier.Accept && (!w.virtual() || t.AtOtherNode) {
 		add(toPool(rule{}, t, t.External))
 	}
 	return c

@@ -31,7 +31,14 @@ func setMatch(name, flags string) string { return "-m set --match-set " + name +
 
 // virtualChains are the chains of a Service port beside virtual servers: in nat
 // those of the short circuit, in filter that of its source ranges.
+//
+// An address of another node must not be bound to this one, so that its packets do
+// not get to IPVS: the rules serve all external frontends of such a port, as in
+// iptables mode.
 func (w *writer) virtualChains(t *proxier.Target) (nat, filter []*Chain) {
+	if t.AtOtherNode {
+		return w.chainsOf(t, t.ShortCircuit, t.External), nil
+	}
 	if t.AllowedSources != nil && len(t.LoadBalancerIPs) > 0 && t.External.Verdict == proxier.Accept {
 		filter = append(filter, w.restrictionChain(t))
 	}
@@ -73,7 +80,7 @@ func (w *writer) restrict(f *proxier.Frontend) []string {
 // restrictOwn are the same in OUTPUT, where IPVS has rewritten the destination:
 // conntrack remembers the original one.
 func (w *writer) restrictOwn(f *proxier.Frontend) []string {
-	if w.options.Refused[f.Target] || !f.Restricted() || f.Target.External.Verdict != proxier.Accept {
+	if w.options.Refused[f.Target] || f.AtOtherNode() || !f.Restricted() || f.Target.External.Verdict != proxier.Accept {
 		return nil
 	}
 	return []string{rule{

@@ -45,8 +45,8 @@ type Compiled struct {
 	// Sets are the sets that the rules of this mode look into, in a fixed order,
 	// all of them, also those that are empty.
 	Sets []ipset.Set
-	// Problems are annotations that this node cannot follow, in the order of the
-	// Services.
+	// Problems are annotations that this node cannot follow, and addresses that are
+	// another node's, each in the order of the Services.
 	Problems []proxier.Problem
 
 	state   *proxier.State
@@ -101,7 +101,7 @@ func Compile(prev *Compiled, state *proxier.State, options Options) *Compiled {
 	c.Servers = c.mergeServers()
 	c.Addresses = addresses(state.Frontends)
 	c.Sets = c.compileSets(prev.Sets)
-	c.Problems = c.schedulerProblems()
+	c.Problems = append(c.schedulerProblems(), c.otherNodeProblems()...)
 	return c
 }
 
@@ -140,8 +140,12 @@ func PoolOf(f *proxier.Frontend) proxier.Pool {
 	return f.Target.External
 }
 
-// served reports whether there is a virtual server for the frontend.
+// served reports whether there is a virtual server for the frontend. Rules serve
+// what is at another node's address, which must not attract all that is sent there.
 func served(f *proxier.Frontend) bool {
+	if f.AtOtherNode() {
+		return false
+	}
 	pool := PoolOf(f)
 	return pool.Verdict == proxier.Accept && len(pool.Endpoints) > 0
 }
@@ -206,8 +210,11 @@ func appendServer(servers []*VirtualServer, v *VirtualServer) []*VirtualServer {
 	return append(servers, v)
 }
 
-// addresses groups sorted frontends by address.
+// addresses groups sorted frontends by address, but for those that rules serve.
 func addresses(frontends []*proxier.Frontend) []Address {
+	if slices.ContainsFunc(frontends, (*proxier.Frontend).AtOtherNode) {
+		frontends = slices.DeleteFunc(slices.Clone(frontends), (*proxier.Frontend).AtOtherNode)
+	}
 	out := make([]Address, 0, len(frontends))
 	start := 0
 	for i, f := range frontends {

@@ -24,6 +24,7 @@ func Build(prev *State, snapshot *Snapshot, options Options) *State {
 		LocalPods:         localPods(options, node),
 		MasqueradeAll:     options.MasqueradeAll,
 		NodePortAddresses: nodePortAddresses(options, node),
+		OtherNodes:        snapshot.OtherNodes,
 		options:           options,
 	}
 	delta := s.buildServices(prev, snapshot)
@@ -69,7 +70,7 @@ func (s *State) buildServices(prev *State, snapshot *Snapshot) *delta {
 		if len(old) > 0 && old[0].Objects.Name == objects.Name {
 			before, old = old[0], old[1:]
 		}
-		s.Services = append(s.Services, s.nextService(before, objects, d))
+		s.Services = append(s.Services, s.nextService(before, objects, d, prev.OtherNodes))
 	}
 	for _, gone := range old {
 		d.remove(gone)
@@ -77,12 +78,13 @@ func (s *State) buildServices(prev *State, snapshot *Snapshot) *delta {
 	return d
 }
 
-// nextService is before, where that still holds, or a new one.
-func (s *State) nextService(before *Service, objects *ServiceObjects, d *delta) *Service {
-	if before != nil && before.Objects == objects {
+// nextService is before, where that still holds, or a new one. others are the
+// nodes that before was made with.
+func (s *State) nextService(before *Service, objects *ServiceObjects, d *delta, others *OtherNodes) *Service {
+	if before != nil && before.Objects == objects && (s.OtherNodes == others || !before.movedBy(s.OtherNodes)) {
 		return before
 	}
-	service := buildService(objects, s.options, s.Node)
+	service := buildService(objects, s.options, s.Node, s.OtherNodes)
 	if before != nil && reflect.DeepEqual(before.Targets, service.Targets) {
 		// The objects changed in nothing that matters here.
 		d.any = true
@@ -96,7 +98,12 @@ func (s *State) nextService(before *Service, objects *ServiceObjects, d *delta) 
 	return service
 }
 
-func buildService(objects *ServiceObjects, options Options, node Node) *Service {
+// movedBy reports whether other nodes make a difference to the Service.
+func (s *Service) movedBy(others *OtherNodes) bool {
+	return slices.ContainsFunc(s.Targets, func(t *Target) bool { return t.AtOtherNode != others.mayBeClaimedBy(t.ServicePort) })
+}
+
+func buildService(objects *ServiceObjects, options Options, node Node, others *OtherNodes) *Service {
 	s := &Service{Objects: objects}
 	ports, problems := servicePorts(objects.Service, options.Family, options)
 	s.problems = problems
@@ -107,6 +114,7 @@ func buildService(objects *ServiceObjects, options Options, node Node) *Service 
 	s.problems = append(s.problems, problems...)
 	for _, port := range ports {
 		t := newTarget(port, endpoints[portKey{port.Name.Port, port.Name.Protocol}], node)
+		t.AtOtherNode = others.mayBeClaimedBy(port)
 		s.Targets = append(s.Targets, t)
 		s.frontends = append(s.frontends, frontends(t)...)
 	}

@@ -15,6 +15,9 @@ type Snapshot struct {
 	Services []*ServiceObjects
 	// Node is this node's object, nil while it is unknown.
 	Node *corev1.Node
+	// OtherNodes are the addresses of the other nodes; nil where those do not
+	// matter or there are none.
+	OtherNodes *OtherNodes
 	// ServiceCIDRs are the ranges ClusterIPs come from, of both families; empty
 	// when unknown.
 	ServiceCIDRs []netip.Prefix

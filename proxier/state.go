@@ -66,6 +66,9 @@ type State struct {
 	// Problems are what could not be served, in the order of the Services.
 	Problems []Problem
 
+	// OtherNodes are the addresses of the other nodes, as far as they are known.
+	OtherNodes *OtherNodes
+
 	options    Options
 	candidates []*Frontend // all frontends of all Services, sorted, with those that lost their place
 }

@@ -24,6 +24,11 @@ type Store struct {
 	cidrs    map[string][]netip.Prefix                     // ServiceCIDR name -> ranges
 	node     *corev1.Node
 	nodeGone bool // node was deleted since
+
+	otherNodes    map[string][]netip.Addr // by name
+	othersUnknown bool
+	others        *OtherNodes // of the last Snapshot; nil to make it anew
+
 	synced   bool
 	sorted   []*ServiceObjects
 	unsorted map[types.NamespacedName]bool // changed since sorted was made
@@ -37,7 +42,9 @@ func NewStore() *Store {
 		services: map[types.NamespacedName]*ServiceObjects{},
 		sliceOf:  map[types.NamespacedName]types.NamespacedName{},
 		cidrs:    map[string][]netip.Prefix{},
-		unsorted: map[types.NamespacedName]bool{},
+
+		otherNodes: map[string][]netip.Addr{},
+		unsorted:   map[types.NamespacedName]bool{},
 	}
 }
 
@@ -107,7 +114,7 @@ func (s *Store) Snapshot() *Snapshot {
 		s.sorted = s.mergeChanged()
 		clear(s.unsorted)
 	}
-	snapshot := &Snapshot{Services: s.sorted, Node: s.node, Changes: s.changes}
+	snapshot := &Snapshot{Services: s.sorted, Node: s.node, OtherNodes: s.snapshotOthers(), Changes: s.changes}
 	for _, name := range slices.Sorted(maps.Keys(s.cidrs)) {
 		snapshot.ServiceCIDRs = append(snapshot.ServiceCIDRs, s.cidrs[name]...)
 	}

@@ -63,6 +63,9 @@ type Target struct {
 	ShortCircuit Pool
 	// AllowedSources may use the load balancer addresses; nil lets everybody in.
 	AllowedSources []netip.Prefix
+	// AtOtherNode is whether one of the external addresses belongs to another
+	// node, or may do so. No dataplane may bind such an address to this node.
+	AtOtherNode bool
 	// Endpoints are all that the slices name, whatever their condition.
 	Endpoints []Endpoint
 }

@@ -28,6 +28,14 @@ status:
   - {type: InternalIP, address: 172.18.0.11}
   - {type: InternalIP, address: "fd00:172:18::11"}
 ---
+apiVersion: v1
+kind: Node
+metadata: {name: node2}
+status:
+  addresses:
+  - {type: InternalIP, address: 172.18.0.12}
+  - {type: InternalIP, address: "fd00:172:18::12"}
+---
 `
 
 // A service is shop/NAME, with port 80 for each protocol, and endpoints that
@@ -42,6 +50,8 @@ type service struct {
 	// annotations are lines of YAML; spec is further lines of the spec.
 	annotations, spec string
 	endpoints         []endpoint
+	// external are further external IPs.
+	external []string
 	// weights is the annotation of the EndpointSlices.
 	weights string
 }
@@ -58,6 +68,10 @@ func (s service) manifests() string {
 	if protocols == nil {
 		protocols = []string{"TCP", "UDP"}
 	}
+	also := ""
+	for _, addr := range s.external {
+		also += fmt.Sprintf(", %q", addr)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `apiVersion: v1
 kind: Service
@@ -71,9 +85,9 @@ metadata:
   clusterIP: 10.96.0.%[2]d
   clusterIPs: [10.96.0.%[2]d, "fd00:10:96::%[2]d"]
   ipFamilies: [IPv4, IPv6]
-  externalIPs: [203.0.113.1%02[2]d, "2001:db8:113::1%02[2]d"]
+  externalIPs: [203.0.113.1%02[2]d, "2001:db8:113::1%02[2]d"%[5]s]
 %[4]s  ports:
-`, s.name, s.number, s.annotations, s.spec)
+`, s.name, s.number, s.annotations, s.spec, also)
 	ports := ""
 	for _, p := range protocols {
 		fmt.Fprintf(&b, "  - {name: %[1]s, protocol: %[2]s, port: 80, targetPort: 8080, nodePort: %[3]d}\n", strings.ToLower(p), p, 30000+s.number)

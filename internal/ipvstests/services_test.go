@@ -107,3 +107,30 @@ func TestHostIsNotAtServiceAddresses(t *testing.T) {
 		}
 	}
 }
+
+// A Service that claims another node's address is served there, and that node's own
+// services can still be reached.
+func TestOtherNodesStayInReach(t *testing.T) {
+	s := newStage(t, []string{"asker", "here"}, nil, settings{})
+	s.serve(t, service{name: "web", number: 10, endpoints: s.on("here"), external: []string{"172.18.0.12", "fd00:172:18::12"}})
+	s.settled(t)
+	for _, family := range proxier.Families {
+		other := own(s.hosts["node2"], family)
+		if _, err := s.Node("node2").Serve("tcp", netip.AddrPortFrom(other, 22)); err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []string{"asker", "node"} {
+			if have := s.outcome(t, from, "tcp", netip.AddrPortFrom(other, 80)); have != "here" {
+				t.Errorf("%s to the Service at %s: have %s, want here", from, other, have)
+			}
+			if have := s.outcome(t, from, "tcp", netip.AddrPortFrom(other, 22)); have != "node2" {
+				t.Errorf("%s to %s itself: have %s, want node2", from, other, have)
+			}
+		}
+		for _, kind := range []string{"lb", "nodeport", "cluster"} {
+			if have := s.outcome(t, "client", "tcp", s.addressOf(family, kind, 10)); have != "here" {
+				t.Errorf("client to %s over %s: have %s, want here", kind, family, have)
+			}
+		}
+	}
+}

@@ -130,6 +130,10 @@ func checkVirtualIncremental(t *testing.T, s *Scenario, family proxier.Family) {
 		store.SetService(object)
 		step()
 	}
+	for _, object := range s.Objects.OtherNodes {
+		store.SetOtherNode(object)
+		step()
+	}
 	if diff := cmp.Diff(s.IPVS(nil, s.State(family), iptables.AllFeatures()).String(), v.String()); diff != "" {
 		t.Errorf("objects that come one by one give something else (- at once, + one by one):\n%s", diff)
 	}
@@ -139,6 +143,10 @@ func checkVirtualIncremental(t *testing.T, s *Scenario, family proxier.Family) {
 	}
 	for _, object := range s.Objects.Services {
 		store.DeleteService(nameOf(object))
+		step()
+	}
+	for _, object := range s.Objects.OtherNodes {
+		store.DeleteOtherNode(object.Name)
 		step()
 	}
 	if diff := cmp.Diff(idle, v.String()); diff != "" {

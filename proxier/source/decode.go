@@ -201,7 +201,6 @@ func (d *decoder) object(at place, path string, raw []byte, h header) {
 	case "Node":
 		if d.nodeName != "" && h.Metadata.Name != d.nodeName {
 			d.nodes = append(d.nodes, h.Metadata.Name)
-			return
 		}
 		c.node(raw)
 	}

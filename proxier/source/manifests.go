@@ -29,7 +29,8 @@ type Manifests struct {
 	Path string
 	// In is read when Path is "-"; nil means os.Stdin.
 	In io.Reader
-	// NodeName says which Node object is this node's; the others are ignored.
+	// NodeName says which Node object is this node's; of the others, the addresses
+	// count.
 	// Without it, the only Node that is there is this one.
 	NodeName string
 	// MaxBytes is the largest file that is read; 0 means DefaultMaxBytes.
@@ -194,6 +195,10 @@ func (m *merger) add(c *content) {
 		case *corev1.Node:
 			if m.nodeName == "" {
 				m.unnamed = append(m.unnamed, object)
+				continue
+			}
+			if object.Name != m.nodeName {
+				m.objects.OtherNodes = append(m.objects.OtherNodes, object)
 				continue
 			}
 			m.objects.Node = object

@@ -16,7 +16,9 @@ type Objects struct {
 	Services       []*corev1.Service
 	EndpointSlices []*discoveryv1.EndpointSlice
 	// Node is the object of this node; nil when the manifests have none.
-	Node         *corev1.Node
+	Node *corev1.Node
+	// OtherNodes are the others.
+	OtherNodes   []*corev1.Node
 	ServiceCIDRs []*networkingv1.ServiceCIDR
 	// Skipped counts the objects of kinds that a proxy does not read, by
 	// "apiVersion kind", such as "apps/v1 Deployment".
@@ -40,6 +42,7 @@ func update(store *proxier.Store, have, want *Objects) {
 	replace(have.ServiceCIDRs, want.ServiceCIDRs, store.SetServiceCIDR, func(name types.NamespacedName) {
 		store.DeleteServiceCIDR(name.Name)
 	})
+	replace(have.OtherNodes, want.OtherNodes, store.SetOtherNode, func(name types.NamespacedName) { store.DeleteOtherNode(name.Name) })
 	// A Node that is gone leaves its last object in force, as on a server.
 	if want.Node != nil && want.Node != have.Node {
 		store.SetNode(want.Node)

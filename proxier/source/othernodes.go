@@ -1,0 +1,63 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// otherNodes are all nodes but this one. known is closed when they have been
+// found, or were waited for in vain.
+type otherNodes struct {
+	*reflection[*corev1.Node]
+
+	known chan struct{}
+}
+
+func (a *API) otherNodes(store *proxier.Store) *otherNodes {
+	set := func(node *corev1.Node) {
+		if node.Name != a.NodeName {
+			store.SetOtherNode(node)
+		}
+	}
+	gone := func(name types.NamespacedName) { store.DeleteOtherNode(name.Name) }
+	nodes := listWatch(a.Client, a.Client.CoreV1().Nodes(), metav1.ListOptions{})
+	return &otherNodes{newReflection(nodes, stripNode, set, gone), make(chan struct{})}
+}
+
+// followOtherNodes follows the nodes from when a Service first has an address that
+// may be theirs: each of them writes its object every few minutes, and where nobody
+// claims addresses, nobody needs to hear of it.
+func (a *API) followOtherNodes(ctx context.Context, store *proxier.Store, others *otherNodes) {
+	changed := store.Watch()
+	for !store.ClaimsAddresses() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		others.run(ctx)
+	}()
+	patience := time.NewTimer(cmp.Or(a.NodeWait, DefaultNodeWait))
+	defer patience.Stop()
+	select {
+	case <-ctx.Done():
+	case <-others.synced:
+	case <-patience.C:
+		klog.FromContext(ctx).Info("The Nodes cannot be had; going on without their addresses: a Service that has one of them cuts this node off from that one. May this client list and watch nodes?")
+	}
+	store.OtherNodesKnown()
+	done(others.known)
+	<-ended
+}

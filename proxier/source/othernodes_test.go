@@ -1,0 +1,94 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// followed runs an API source that follows other nodes, and counts how often they
+// are listed; allowed says whether they may be.
+func followed(t *testing.T, allowed bool, test func(client *fake.Clientset, store *proxier.Store, listings *atomic.Int32)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		there := apiNode("there")
+		there.Status.Addresses = []corev1.NodeAddress{
+			{Type: corev1.NodeHostName, Address: "there"}, {Type: corev1.NodeInternalIP, Address: "172.18.0.12"},
+		}
+		client := fake.NewClientset(apiNode("here"), there, apiService("plain", "10.0.0.1"))
+		var listings atomic.Int32
+		client.PrependReactor("list", "nodes", func(a clienttesting.Action) (bool, runtime.Object, error) {
+			if !a.(clienttesting.ListAction).GetListRestrictions().Fields.Empty() {
+				return false, nil, nil
+			}
+			listings.Add(1)
+			return !allowed, nil, errors.New("nodes is forbidden")
+		})
+		store := proxier.NewStore()
+		ctx, cancel := context.WithCancel(quietly(t))
+		go func() { _ = (&API{Client: client, NodeName: "here", OtherNodes: true}).Run(ctx, store) }() // ends with the context
+		synctest.Wait()
+		test(client, store, &listings)
+		cancel()
+		<-time.After(time.Hour) // a Reflector sleeps out the wait it is in
+	})
+}
+
+// claim makes a Service with the other node's address.
+func claim(t *testing.T, client *fake.Clientset) {
+	t.Helper()
+	service := apiService("edge", "10.0.0.2")
+	service.Spec.ExternalIPs = []string{"172.18.0.12"}
+	must[*corev1.Service](t)(client.CoreV1().Services("ns").Create(t.Context(), service, metav1.CreateOptions{}))
+	synctest.Wait()
+}
+
+func TestOtherNodesAreFollowedOnceAServiceClaimsAddresses(t *testing.T) {
+	address := netip.MustParseAddr("172.18.0.12")
+	followed(t, true, func(client *fake.Clientset, store *proxier.Store, listings *atomic.Int32) {
+		if n := listings.Load(); !store.Synced() || n != 0 {
+			t.Fatalf("synced: %v; without a claim the nodes are listed %d times", store.Synced(), n)
+		}
+		if others := store.Snapshot().OtherNodes; others == nil || !others.Unknown {
+			t.Errorf("nobody has asked for the nodes, and they count as known: %+v", others)
+		}
+		claim(t, client)
+		others := store.Snapshot().OtherNodes
+		if others.Unknown || !others.Have(address) || listings.Load() != 1 {
+			t.Errorf("after a claim: %+v, listed %d times", others, listings.Load())
+		}
+		if err := client.CoreV1().Nodes().Delete(t.Context(), "there", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if store.Snapshot().OtherNodes.Have(address) {
+			t.Error("a node that is gone still has its address")
+		}
+	})
+}
+
+func TestOtherNodesThatCannotBeHadHoldUpNothingForLong(t *testing.T) {
+	followed(t, false, func(client *fake.Clientset, store *proxier.Store, _ *atomic.Int32) {
+		claim(t, client)
+		if others := store.Snapshot().OtherNodes; !others.Unknown {
+			t.Error("nodes that were not listed count as known")
+		}
+		<-time.After(DefaultNodeWait)
+		synctest.Wait()
+		if others := store.Snapshot().OtherNodes; others != nil && others.Unknown {
+			t.Error("an address is waited for that nobody will name")
+		}
+	})
+}
