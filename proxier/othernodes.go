@@ -52,19 +52,20 @@ func nodeAddresses(node *corev1.Node) []netip.Addr {
 	return addrs
 }
 
-// AwaitOtherNodes says that the addresses of other nodes count, and are not known
-// before OtherNodesKnown.
-func (s *Store) AwaitOtherNodes() { s.setUnknown(true) }
+// AwaitOtherNodes says that the addresses of other nodes count from now on, in a
+// mode that binds addresses. They are not known before OtherNodesKnown.
+func (s *Store) AwaitOtherNodes() { s.setOthers(&s.othersAwaited) }
 
 // OtherNodesKnown says that all other nodes that exist are in the store, or that no
 // more will come to be known.
-func (s *Store) OtherNodesKnown() { s.setUnknown(false) }
+func (s *Store) OtherNodesKnown() { s.setOthers(&s.othersKnown) }
 
-func (s *Store) setUnknown(unknown bool) {
+// setOthers sets one of the two.
+func (s *Store) setOthers(what *bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.othersUnknown != unknown {
-		s.othersUnknown, s.others = unknown, nil
+	if !*what {
+		*what, s.others = true, nil
 		s.notify()
 	}
 }
@@ -92,8 +93,9 @@ func (s *Store) replaceOtherNode(name string, addrs []netip.Addr) {
 // snapshotOthers is shared between Snapshots as long as no node changes; nil where
 // there is none. s.mu is held.
 func (s *Store) snapshotOthers() *OtherNodes {
-	if s.others == nil && (s.othersUnknown || len(s.otherNodes) > 0) {
-		s.others = &OtherNodes{Unknown: s.othersUnknown, addrs: map[netip.Addr]bool{}}
+	unknown := s.othersAwaited && !s.othersKnown
+	if s.others == nil && (unknown || len(s.otherNodes) > 0) {
+		s.others = &OtherNodes{Unknown: unknown, addrs: map[netip.Addr]bool{}}
 		for _, addrs := range s.otherNodes {
 			for _, addr := range addrs {
 				s.others.addrs[addr] = true
@@ -103,11 +105,14 @@ func (s *Store) snapshotOthers() *OtherNodes {
 	return s.others
 }
 
-// ClaimsAddresses reports whether some Service has external or load balancer
-// addresses.
-func (s *Store) ClaimsAddresses() bool {
+// WantsOtherNodes reports whether the other nodes are awaited and some Service has
+// external or load balancer addresses, which may be theirs.
+func (s *Store) WantsOtherNodes() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.othersAwaited {
+		return false
+	}
 	for _, o := range s.services {
 		if o.Service != nil && (len(o.Service.Spec.ExternalIPs) > 0 || len(o.Service.Status.LoadBalancer.Ingress) > 0) {
 			return true

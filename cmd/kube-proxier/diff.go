@@ -76,7 +76,7 @@ func (d *difference) command(cmd *cobra.Command) (some bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	store, err := objects.readOnce(ctx)
+	store, err := objects.readOnce(ctx, c.Mode)
 	if err != nil {
 		return false, err
 	}

@@ -110,6 +110,9 @@ func (r *resident) adopt(g *generation) error {
 	r.inForce.Store(g.config)
 	r.healthy.begin(g.config)
 	r.measured.begin()
+	if g.config.Mode == config.ModeIPVS {
+		r.store.AwaitOtherNodes()
+	}
 	err := r.setParameters(g)
 	for _, watch := range g.watch {
 		watch()

@@ -64,10 +64,14 @@ func (s *objectSource) fill(ctx context.Context, store *proxier.Store) error {
 }
 
 // readOnce runs the source until everything that exists is in the store.
-func (s *objectSource) readOnce(ctx context.Context) (*proxier.Store, error) {
+// In IPVS mode the addresses of other nodes belong to that.
+func (s *objectSource) readOnce(ctx context.Context, mode string) (*proxier.Store, error) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	store := proxier.NewStore()
+	if mode == config.ModeIPVS {
+		store.AwaitOtherNodes()
+	}
 	synced, ended := store.Watch(), make(chan error, 1)
 	go func() { ended <- s.fill(running, store) }()
 	select {

@@ -34,8 +34,7 @@ const (
 //	Services        not those of another proxy (label
 //	                service.kubernetes.io/service-proxy-name), not headless ones
 //	EndpointSlices  not those of headless Services
-//	Nodes           only this one; all, where OtherNodes is set and a Service has
-//	                external or load balancer addresses
+//	Nodes           only this one; all, from when the Store wants the others
 //	ServiceCIDRs    all, if the server has them (Kubernetes 1.33)
 //
 // An object that no longer passes a selector is sent as deleted.
@@ -47,8 +46,6 @@ type API struct {
 	// NodeWait bounds the wait for that object at the start; 0 means
 	// DefaultNodeWait.
 	NodeWait time.Duration
-	// OtherNodes is whether the addresses of all nodes are needed.
-	OtherNodes bool
 }
 
 // Run fills the store, says that it has synced when all Services and
@@ -75,9 +72,6 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 		tasks.StartWithContext(ctx, a.node(store, nodeSeen).run)
 	}
 	others := a.otherNodes(store)
-	if a.OtherNodes {
-		store.AwaitOtherNodes()
-	}
 	patience := time.NewTimer(cmp.Or(a.NodeWait, DefaultNodeWait))
 	defer patience.Stop()
 	if !received(ctx, services.synced) || !received(ctx, slices.synced) {
@@ -90,11 +84,9 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 	case <-patience.C:
 		klog.FromContext(ctx).Info("The Node object did not appear; going on without its addresses and zone. Is the node's name right?", "node", a.NodeName)
 	}
-	if a.OtherNodes {
-		tasks.StartWithContext(ctx, func(ctx context.Context) { a.followOtherNodes(ctx, store, others) })
-		if store.ClaimsAddresses() && !received(ctx, others.known) {
-			return nil
-		}
+	tasks.StartWithContext(ctx, func(ctx context.Context) { a.followOtherNodes(ctx, store, others) })
+	if store.WantsOtherNodes() && !received(ctx, others.known) {
+		return nil
 	}
 	store.SetSynced()
 	<-ctx.Done()

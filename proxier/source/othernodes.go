@@ -32,12 +32,12 @@ func (a *API) otherNodes(store *proxier.Store) *otherNodes {
 	return &otherNodes{newReflection(nodes, stripNode, set, gone), make(chan struct{})}
 }
 
-// followOtherNodes follows the nodes from when a Service first has an address that
-// may be theirs: each of them writes its object every few minutes, and where nobody
-// claims addresses, nobody needs to hear of it.
+// followOtherNodes follows the nodes from when the Store first wants them: each of
+// them writes its object every few minutes, and where no Service has an address that
+// may be theirs, nobody needs to hear of it.
 func (a *API) followOtherNodes(ctx context.Context, store *proxier.Store, others *otherNodes) {
 	changed := store.Watch()
-	for !store.ClaimsAddresses() {
+	for !store.WantsOtherNodes() {
 		select {
 		case <-ctx.Done():
 			return

@@ -37,8 +37,9 @@ func followed(t *testing.T, allowed bool, test func(client *fake.Clientset, stor
 			return !allowed, nil, errors.New("nodes is forbidden")
 		})
 		store := proxier.NewStore()
+		store.AwaitOtherNodes()
 		ctx, cancel := context.WithCancel(quietly(t))
-		go func() { _ = (&API{Client: client, NodeName: "here", OtherNodes: true}).Run(ctx, store) }() // ends with the context
+		go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, store) }() // ends with the context
 		synctest.Wait()
 		test(client, store, &listings)
 		cancel()

@@ -31,6 +31,7 @@ func (m *Manifests) Run(ctx context.Context, store *proxier.Store) error {
 	if err := r.sync(ctx, w); err != nil {
 		return err
 	}
+	store.OtherNodesKnown()
 	store.SetSynced()
 	for w.Wait(ctx) {
 		if err := r.sync(ctx, w); err != nil {
@@ -81,6 +82,7 @@ func (r *manifestsRun) readOnce(ctx context.Context) error {
 			return got.err
 		}
 		r.apply(ctx, got.objects, got.problems)
+		r.store.OtherNodesKnown()
 		r.store.SetSynced()
 		return nil
 	}
