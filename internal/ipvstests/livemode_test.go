@@ -31,9 +31,9 @@ func TestModeChangesLive(t *testing.T) {
 	for _, family := range proxier.Families {
 		for _, protocol := range []string{"tcp", "udp"} {
 			dials = append(dials,
-				dial{"asker", protocol, s.addressOf(family, "cluster", 10)},
-				dial{"client", protocol, s.addressOf(family, "lb", 10)},
-				dial{"client", protocol, s.addressOf(family, "nodeport", 10)})
+				dial{from: "asker", protocol: protocol, to: s.addressOf(family, "cluster", 10)},
+				dial{from: "client", protocol: protocol, to: s.addressOf(family, "lb", 10)},
+				dial{from: "client", protocol: protocol, to: s.addressOf(family, "nodeport", 10)})
 		}
 	}
 	for i, mode := range []string{"ipvs", "iptables"} {
@@ -48,11 +48,7 @@ func TestModeChangesLive(t *testing.T) {
 		r.awaitInForce(t)
 		stop()
 	}
-	for _, left := range [][]string{{"ip", "link", "show", "kube-ipvs0"}, {"ipset", "list", "-n", "KUBE-CLUSTER-IP"}} {
-		if err := s.node.Command(t.Context(), left[0], left[1:]...).Run(); err == nil {
-			t.Errorf("%q still finds something of IPVS mode", left)
-		}
-	}
+	s.untilLeft(t, r.log.String)
 	r.end(t)
 }
 

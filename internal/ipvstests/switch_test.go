@@ -46,7 +46,7 @@ func TestModesChangeUnderTraffic(t *testing.T) {
 	byServers.mustGoOn(t, "from IPVS mode to iptables mode")
 	byRules.close(t)
 	byServers.close(t)
-	s.untilLeft(t, &d)
+	s.untilLeft(t, d.log.String)
 	stop()
 	d.end(t)
 }
@@ -100,8 +100,9 @@ func (l lasting) close(t *testing.T) {
 	}
 }
 
-// untilLeft waits until nothing of IPVS mode is left.
-func (s *stage) untilLeft(t *testing.T, d *daemon) {
+// untilLeft waits until nothing of IPVS mode is left. log is for the report of what
+// is.
+func (s *stage) untilLeft(t *testing.T, log func() string) {
 	t.Helper()
 	for _, show := range []string{
 		"ip -o link show kube-ipvs0", "ipset list -n",
@@ -118,8 +119,7 @@ func (s *stage) untilLeft(t *testing.T, d *daemon) {
 				break
 			}
 			if time.Now().After(end) {
-				d.end(t)
-				t.Fatalf("%s still finds\n%s\nthe log:\n%s", show, output, d.log.String())
+				t.Fatalf("%s still finds\n%s\nthe log:\n%s", show, output, log())
 			}
 		}
 	}
