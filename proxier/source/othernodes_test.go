@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -19,8 +18,8 @@ import (
 )
 
 // followed runs an API source that follows other nodes, and counts how often they
-// are listed; allowed says whether they may be.
-func followed(t *testing.T, allowed bool, test func(client *fake.Clientset, store *proxier.Store, listings *atomic.Int32)) {
+// are listed; answered says whether anything comes of it.
+func followed(t *testing.T, answered bool, test func(client *fake.Clientset, store *proxier.Store, listings *atomic.Int32)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		there := apiNode("there")
@@ -29,12 +28,17 @@ func followed(t *testing.T, allowed bool, test func(client *fake.Clientset, stor
 		}
 		client := fake.NewClientset(apiNode("here"), there, apiService("plain", "10.0.0.1"))
 		var listings atomic.Int32
+		ended := make(chan struct{})
 		client.PrependReactor("list", "nodes", func(a clienttesting.Action) (bool, runtime.Object, error) {
 			if !a.(clienttesting.ListAction).GetListRestrictions().Fields.Empty() {
 				return false, nil, nil
 			}
 			listings.Add(1)
-			return !allowed, nil, errors.New("nodes is forbidden")
+			if answered {
+				return false, nil, nil
+			}
+			<-ended // an error would do as well, but client-go's pauses after errors do not know a test's clock
+			return true, &corev1.NodeList{}, nil
 		})
 		store := proxier.NewStore()
 		store.AwaitOtherNodes()
@@ -42,8 +46,9 @@ func followed(t *testing.T, allowed bool, test func(client *fake.Clientset, stor
 		go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, store) }() // ends with the context
 		synctest.Wait()
 		test(client, store, &listings)
+		close(ended)
 		cancel()
-		<-time.After(time.Hour) // a Reflector sleeps out the wait it is in
+		synctest.Wait()
 	})
 }
 
