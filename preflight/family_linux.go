@@ -31,8 +31,8 @@ func families(ctx context.Context, c *config.Config) []Family {
 }
 
 // foreign are the rules that are not ours; none where they cannot be read. Whoever
-// gets in the way has chains in the filter table: nat is not read, since with many
-// Services that takes a second, at each start.
+// gets in the way has chains in the filter table, so nat, which may hold a hundred
+// thousand rules, is not read.
 func foreign(ctx context.Context, tool *iptables.Tool) iptables.Ruleset {
 	rules, err := tool.Read(ctx, iptables.Filter)
 	if err != nil {

@@ -75,6 +75,15 @@ func TestASizeThatKubeProxyDoesNotReachIsNotComparedWhereAnotherIs(t *testing.T)
 	}
 }
 
+func TestAConnectionThatSeemsFasterThanWithoutRulesProvesNothing(t *testing.T) {
+	for p50, want := range map[float64]bool{25: true, 20: true, 19.5: true, 18: false} {
+		r := &Run{Packets: []Packets{{Way: WayPod, P50: p50, Base: 20}}}
+		if v, ok := added(WayPod)(r); ok != want || v < 0 {
+			t.Errorf("%v µs, and 20 µs without rules: have %v, %v", p50, v, ok)
+		}
+	}
+}
+
 func TestNumbersAreReadable(t *testing.T) {
 	for v, want := range map[float64]string{
 		0: "0", 0.01234: "0.012", 1.234: "1.23", 9.996: "10.0", 12.34: "12.3", 99.97: "100", 1234.5: "1,235", 1234567: "1,234,567", -1234: "-1,234",

@@ -17,7 +17,8 @@ type target struct {
 	figure func(*Run) (v float64, ok bool)
 	// unit prints a figure.
 	unit func(float64) string
-	// slack is a difference that measuring cannot tell from none.
+	// slack is up to where a figure of ours counts as nothing; it was chosen, not
+	// measured.
 	slack float64
 	// most is the greatest part allowed, by whom it is compared with; see against.
 	most map[string]float64
@@ -45,7 +46,6 @@ func targets() []target {
 	us := func(v float64) string { return number(v) + " µs" }
 	mib := func(v float64) string { return fmt.Sprintf("%.0f MiB", v) }
 	return []target{
-		// What two measurements of the same differ by, at the median.
 		{"first packet, random Service, added to no rules", added(WayRandom), us, 1, parts(1.0/20, 1)},
 		{"pod-to-pod connection, added to no rules", added(WayPod), us, 1, parts(1.0/50, 1)},
 		{"CPU of one changed endpoint", func(r *Run) (float64, bool) { return get(r.One, func(c *Changes) float64 { return c.CPU }) }, seconds, 0, change},
@@ -64,13 +64,24 @@ func get[T any](measured *T, figure func(*T) float64) (float64, bool) {
 	return figure(measured), true
 }
 
-// added is what a way costs more than it does without a proxy.
+// impossible is by how many µs a way may seem to be faster than the same without a
+// proxy, before that shows that the machine was doing something else.
+const impossible = 1
+
+// added is what a way costs more than it does without a proxy; it was not measured
+// where it seems to cost less.
 func added(way string) func(*Run) (float64, bool) {
-	return func(r *Run) (float64, bool) { return get(r.packets(way), (*Packets).added) }
+	return func(r *Run) (float64, bool) {
+		p := r.packets(way)
+		if p == nil || p.added() < -impossible {
+			return 0, false
+		}
+		return max(0, p.added()), true
+	}
 }
 
 // added is in µs.
-func (p *Packets) added() float64 { return max(0, p.P50-p.Base) }
+func (p *Packets) added() float64 { return p.P50 - p.Base }
 
 // A comparison is ours beside kube-proxy at one size.
 type comparison struct {
