@@ -89,7 +89,7 @@ func TestTableWatch(t *testing.T) {
 	w := tableWatch{}
 	w.wrote(legacytable.Info{Entries: 10})
 	digests := 0
-	const takes = 50 * time.Millisecond // so that the content is looked at each 5 s
+	const takes = 5 * time.Millisecond // so that the content is looked at each 5 s
 	for _, l := range []glance{
 		{"what we wrote", 1, 10, 100, false, true, false, 1},
 		{"too early for the content", 2, 10, 101, false, true, false, 1},

@@ -20,11 +20,13 @@ type tableWatch struct {
 	next time.Time
 }
 
-// How often the content is compared: once in a legacyPoll, and never so often
-// that it takes more than a hundredth of the time.
+// How often a table is looked at. The content is compared with every other look
+// at most, which repairs a rule that moved within a second, and never so often
+// that it takes more than a thousandth of the time: an idle node shall stay one.
 const (
-	legacyPoll  = 250 * time.Millisecond
-	legacyShare = 100
+	legacyPoll    = 400 * time.Millisecond
+	legacyCompare = legacyPoll + legacyPoll/2 // with the look after the next
+	legacyShare   = 1000
 )
 
 // wrote remembers the Info after a write of our own, or at the start.
@@ -47,7 +49,7 @@ func (w *tableWatch) look(thorough bool, info legacytable.Info, now func() time.
 	}
 	sum, err := digest()
 	end := now()
-	w.next = end.Add(max(legacyPoll, legacyShare*end.Sub(start)))
+	w.next = end.Add(max(legacyCompare, legacyShare*end.Sub(start)))
 	before, compared := w.digest, w.digested
 	w.digest, w.digested = sum, err == nil
 	if err != nil { // nobody can tell; if it did not change at least its size did not
