@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -16,6 +17,8 @@ type Config struct {
 	// MaxNames bounds the chain names of one iptables-restore call; 0 for no
 	// bound. See docs/design.md for why iptables-nft wants one.
 	MaxNames int
+	// Now is the clock; nil for the real one.
+	Now func() time.Time
 }
 
 // A Dataplane brings the nat and filter tables of one family into the shape a
@@ -33,10 +36,14 @@ type Dataplane struct {
 	compiled *Compiled // of the last Plan, to share with the next
 	accepted *Compiled // the last one applied without fault
 	refused  map[*proxier.Target]error
+	retries  proxier.Retries
 }
 
 // NewDataplane returns a Dataplane that has not looked at the kernel yet.
 func NewDataplane(kernel Kernel, config Config) *Dataplane {
+	if config.Now == nil {
+		config.Now = time.Now
+	}
 	return &Dataplane{kernel: kernel, config: config, refused: map[*proxier.Target]error{}}
 }
 
@@ -58,6 +65,9 @@ func (d *Dataplane) Doubt(what Doubt) {
 // Plan compares the kernel with what the State asks for.
 func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
 	d.retryChanged(state)
+	for _, t := range d.retries.Take(d.config.Now(), d.refusedOf(state)) {
+		delete(d.refused, t)
+	}
 	have, drift, err := d.observe(ctx)
 	if err != nil {
 		return nil, err
@@ -94,6 +104,20 @@ func (d *Dataplane) retryChanged(state *proxier.State) {
 		}
 	}
 	d.refused = still
+}
+
+// refusedOf are the Service ports that are refused, in the order of the State.
+func (d *Dataplane) refusedOf(state *proxier.State) []*proxier.Target {
+	if len(d.refused) == 0 {
+		return nil
+	}
+	var refused []*proxier.Target
+	for t := range state.Targets {
+		if d.refused[t] != nil {
+			refused = append(refused, t)
+		}
+	}
+	return refused
 }
 
 // What is known about drift after a look at the kernel.
@@ -287,11 +311,11 @@ func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 			}
 		}
 	}
+	refused := d.refusedOf(p.state)
+	d.retries.Done(d.config.Now(), refused)
 	var refusals []proxier.Refusal
-	for t := range p.state.Targets {
-		if err := d.refused[t]; err != nil {
-			refusals = append(refusals, proxier.Refusal{Target: t, Err: err})
-		}
+	for _, t := range refused {
+		refusals = append(refusals, proxier.Refusal{Target: t, Err: d.refused[t]})
 	}
 	return refusals, nil
 }

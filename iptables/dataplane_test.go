@@ -196,7 +196,7 @@ func TestARefusedServiceIsSetAside(t *testing.T) {
 			}
 			mustBeEmpty(t, plan(t, d, state))
 
-			// It is tried again when it changes, and only then.
+			// It is tried again when it changes, and otherwise not soon.
 			writes := len(kernel.Inputs())
 			if again := apply(t, d, state); len(again) != 2 || len(kernel.Inputs()) != writes {
 				t.Errorf("unchanged: %d refused, %d writes", len(again), len(kernel.Inputs())-writes)

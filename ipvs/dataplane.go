@@ -56,6 +56,7 @@ type Dataplane struct {
 	draining map[RealPlace]time.Time
 	look     time.Time // when to count connections; only where some drain
 	refused  refusals
+	retries  proxier.Retries
 }
 
 // NewDataplane returns a Dataplane that has not looked at the kernel yet.
@@ -102,11 +103,13 @@ func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 	want := Compile(d.compiled, state, options)
 	d.compiled = want
 	d.refused.retryChanged(want)
+	retried := d.retries.Take(d.config.Now(), targets(d.refused.report(state)))
+	d.refused.retry(retried)
 	have, idle, err := d.observe(ctx, want, addresses)
 	if err != nil {
 		return nil, err
 	}
-	return &plan{dataplane: d, want: want, addresses: addresses, have: have, patch: d.diff(have, want, idle)}, nil
+	return &plan{dataplane: d, want: want, addresses: addresses, have: have, patch: d.diff(have, want, idle), retried: retried}, nil
 }
 
 // observe returns our virtual servers, from memory where that is good, and the

@@ -22,14 +22,24 @@ type plan struct {
 	addresses Addresses
 	have      []*VirtualServer
 	patch     *Patch
+	retried   []*proxier.Target
 }
 
 func (p *plan) Empty() bool    { return len(p.patch.Ops) == 0 }
 func (p *plan) Diff() string   { return p.patch.Unified() }
 func (p *plan) String() string { return OpsText(p.patch.Ops) }
 
-// Drift reports whether more is to be done than to end drains.
-func (p *plan) Drift() bool { return len(p.patch.Ops) > p.patch.Drained }
+// Drift reports whether more is to be done than to end drains and to try again
+// what was refused.
+func (p *plan) Drift() bool {
+	ours := p.patch.Drained
+	for _, o := range p.patch.Ops {
+		if f := p.want.Frontend(o.Place); f != nil && slices.Contains(p.retried, f.Target) {
+			ours++
+		}
+	}
+	return len(p.patch.Ops) > ours
+}
 
 // Left are the virtual servers of ours that are there after Apply.
 func (p *plan) Left() []*VirtualServer { return After(p.have, p.patch.Ops) }
@@ -73,7 +83,9 @@ func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 		}
 		patch = d.diff(have, p.want, idle)
 	}
-	return d.refused.report(p.want.state), nil
+	refused := d.refused.report(p.want.state)
+	d.retries.Done(d.config.Now(), targets(refused))
+	return refused, nil
 }
 
 // do does a patch except for what the kernel refuses. After an error the kernel

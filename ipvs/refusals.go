@@ -6,8 +6,8 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// refusals are operations that the kernel did not like. They are not tried
-// again until the Service port they are for changes.
+// refusals are operations that the kernel did not like. They are tried again
+// when the Service port they are for changes, or when it is its turn.
 type refusals map[Op]refusal
 
 type refusal struct {
@@ -33,6 +33,24 @@ func (r refusals) retryChanged(want *Compiled) {
 			delete(r, o)
 		}
 	}
+}
+
+// retry forgets the refusals for these Service ports.
+func (r refusals) retry(targets []*proxier.Target) {
+	for o, was := range r {
+		if slices.Contains(targets, was.target) {
+			delete(r, o)
+		}
+	}
+}
+
+// targets are the Service ports of refusals, in their order.
+func targets(refused []proxier.Refusal) []*proxier.Target {
+	var all []*proxier.Target
+	for _, r := range refused {
+		all = append(all, r.Target)
+	}
+	return all
 }
 
 // without are the operations that may be tried: not those that were refused,

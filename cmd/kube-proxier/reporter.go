@@ -111,7 +111,7 @@ func (l *logReporter) logRefusals(logger klog.Logger, r proxier.Report) {
 	for _, refusal := range r.Refused {
 		refused[refusal.Target] = true
 		if !l.refused[refusal.Target] {
-			logger.Error(refusal.Err, "The kernel refuses the rules of a Service port; it is left out until it changes", "servicePort", refusal.Target.Name.String())
+			logger.Error(refusal.Err, "The kernel refuses the rules of a Service port; it is left out, and tried again when it changes and from time to time", "servicePort", refusal.Target.Name.String())
 		}
 	}
 	l.refused = refused
