@@ -45,10 +45,11 @@ func (s *stage) startAllFrontends() *stream {
 // are noticed by nobody.
 func TestUpgrades(t *testing.T) {
 	t.Parallel()
+	common(t) // or it skips
+	versions := []string{buildVersion(t, "v1.0.0"), buildVersion(t, "v1.1.0")}
 	bothVariants(t, func(t *testing.T, variant testenv.Variant) {
 		t.Parallel()
 		s := newStage(t, variant)
-		versions := []string{s.buildVersion("v1.0.0"), s.buildVersion("v1.1.0")}
 		start := func(i int) *daemon {
 			d := s.startProgram(versions[i%2], append(s.flags(), "-v=2")...)
 			d.awaitSync()
@@ -78,13 +79,13 @@ func TestUpgrades(t *testing.T) {
 }
 
 // buildVersion builds the program as a release of that version.
-func (s *stage) buildVersion(version string) string {
-	s.t.Helper()
-	program := filepath.Join(s.t.TempDir(), "kube-proxier")
+func buildVersion(t *testing.T, version string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "kube-proxier")
 	cmd := exec.Command("go", "build", "-ldflags=-X main.version="+version, "-o", program, "github.com/kube-proxier/kube-proxier/cmd/kube-proxier")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {
-		s.t.Fatalf("%s: %v: %s", cmd, err, output)
+		t.Fatalf("%s: %v: %s", cmd, err, output)
 	}
 	return program
 }

@@ -13,7 +13,7 @@ import (
 
 // Of TestSoak; make soak sets them.
 var (
-	soakDuration = flag.Duration("soak.duration", time.Minute, "how long TestSoak goes on, with each variant at the same time")
+	soakDuration = flag.Duration("soak.duration", 2*time.Minute, "how long TestSoak goes on, with each variant at the same time")
 	soakSeed     = flag.Uint64("soak.seed", 0, "what TestSoak does, as an earlier run has printed it; 0 for something new")
 )
 
