@@ -65,7 +65,7 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 	f.looking = false
 	f.mu.Unlock()
 	if state == nil {
-		return outcome{}, nil
+		return outcome{idle: true}, nil
 	}
 	report := f.reconciler.syncOne(ctx, f.dataplane, state)
 	report.Following = true
@@ -74,8 +74,8 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 		f.forget()
 		return outcome{}, fmt.Errorf("%s over %s: %w", report.Dataplane, report.Family, report.Err)
 	}
+	more := report.Plan.Summary().More && !report.DryRun
 	return outcome{
-		compared: looking, comparing: report.Planning,
-		more: report.Plan.Summary().More && !report.DryRun,
+		compared: looking, comparing: report.Planning, more: more, idle: report.Plan.Empty() && !more,
 	}, nil
 }

@@ -9,7 +9,8 @@ import (
 // A Pacer says how far apart passes are.
 type Pacer struct {
 	// MinInterval lies at least between the end of a pass and the next one;
-	// what changes meanwhile is done in one go.
+	// what changes meanwhile is done in one go. After a pass that found nothing to
+	// write it is shorter, see interval.
 	MinInterval time.Duration
 	// MaxBackoff bounds the wait after failures, which doubles from one second.
 	MaxBackoff time.Duration
@@ -24,6 +25,20 @@ func (p Pacer) backoff(failures int) time.Duration {
 	wait := time.Second << min(failures-1, 20)
 	wait = max(min(wait, p.MaxBackoff), p.MinInterval)
 	return wait/2 + rand.N(wait/2+1)
+}
+
+// idleShare bounds what passes cost that find nothing to write: less than a
+// tenth of the time.
+const idleShare = 10
+
+// interval is how long after a pass the next one may be made. Where nothing was
+// written, what comes next should not have to wait for it: an EndpointSlice of
+// IPv4 wakes the passes over IPv6, too, and its sibling of IPv6 follows at once.
+func (p Pacer) interval(done outcome, took time.Duration) time.Duration {
+	if done.idle {
+		return min(p.MinInterval, took*idleShare)
+	}
+	return p.MinInterval
 }
 
 // resyncShare bounds what comparing costs: at most a hundredth of the time.
@@ -64,6 +79,8 @@ type outcome struct {
 	comparing time.Duration
 	// more is whether there is more to do, though nothing changes.
 	more bool
+	// idle is whether there was nothing to write.
+	idle bool
 }
 
 // run makes a pass whenever something changed, until ctx ends, and returns its
@@ -71,7 +88,7 @@ type outcome struct {
 // changes.
 func (c *cycle) run(ctx context.Context) error {
 	retry, resync := stopped(), stopped()
-	var due <-chan time.Time          // MinInterval after the last pass
+	var due <-chan time.Time          // the Pacer's interval after the last pass
 	var later, urgent <-chan struct{} // c.later and c.urgent, once they count
 	failures := 0
 	for {
@@ -104,11 +121,12 @@ func (c *cycle) run(ctx context.Context) error {
 		}
 		discard(c.wake) // what woke us meanwhile is seen by this pass, too
 		discard(urgent)
+		start := time.Now()
 		done, err := c.pass(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		due, later, urgent = time.After(c.pacer.MinInterval), c.later, c.urgent
+		due, later, urgent = time.After(c.pacer.interval(done, time.Since(start))), c.later, c.urgent
 		retry.Stop()
 		if err != nil {
 			failures++

@@ -39,8 +39,10 @@ type Reconciler struct {
 	// looking is whether the last pass compared with the kernel itself rather
 	// than with what was remembered of it.
 	looking bool
-	// planning is how long the plans of this pass took.
+	// planning is how long the plans of this pass took, and idle whether all of
+	// them were empty.
 	planning time.Duration
+	idle     bool
 
 	// drifted is whether drift was found that the followers were not told of.
 	drifted   bool
@@ -80,7 +82,7 @@ func (r *Reconciler) RunUntil(ctx context.Context, stop <-chan struct{}) error {
 }
 
 func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
-	r.planning = 0
+	r.planning, r.idle = 0, true
 	err := r.Sync(ctx)
 	if r.Progress != nil && ctx.Err() == nil {
 		r.Progress.Done(r.state, err)
@@ -88,7 +90,7 @@ func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	done := outcome{compared: r.looking, comparing: r.planning}
+	done := outcome{compared: r.looking, comparing: r.planning, idle: r.idle}
 	r.looking = false
 	return done, nil
 }
@@ -145,6 +147,7 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 		report.Building, building = building, 0
 		report.Loss, loss = loss, nil
 		r.planning += report.Planning
+		r.idle = r.idle && report.Plan != nil && report.Plan.Empty()
 		if report.Plan != nil && r.DryRun == nil {
 			looked := r.looking || len(told) > 0
 			report.Drift = drift(report.Plan, unchanged && looked)

@@ -24,6 +24,7 @@ type recorder struct {
 	fail   error
 	empty  bool
 	drift  *bool // what its plans say of themselves; nil for nothing
+	took   time.Duration
 
 	wake chan struct{}
 }
@@ -45,6 +46,13 @@ type judged struct {
 }
 
 func (j judged) Drift() bool { return j.drift }
+
+// takes has its plans take that long from now on.
+func (r *recorder) takes(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.took = d
+}
 
 // answer has it answer so from now on.
 func (r *recorder) answer(fail error, empty bool) {
@@ -69,8 +77,12 @@ func (r *recorder) Forget() {
 
 func (r *recorder) Plan(context.Context, *proxier.State) (proxier.Plan, error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	took := r.took
 	r.passes = append(r.passes, time.Since(r.start))
+	r.mu.Unlock()
+	time.Sleep(took) // nobody may wait for the lock then: that is no end of work to synctest
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.drift != nil {
 		return judged{recorded{r.empty}, *r.drift}, r.fail
 	}
@@ -161,6 +173,7 @@ func TestNoPassBeforeTheStoreHasSynced(t *testing.T) {
 func TestChangesAreGatheredForTheMinimalInterval(t *testing.T) {
 	store := clustergen.Uniform(3, 1)
 	run(t, pacer, store, func(d *recorder, _ *reporter) {
+		d.answer(nil, false)
 		for n := range 25 {
 			store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, n+1))
 			pass(100 * time.Millisecond)
@@ -170,10 +183,37 @@ func TestChangesAreGatheredForTheMinimalInterval(t *testing.T) {
 		if n := len(passes); n < 3 || n > 5 {
 			t.Errorf("%d passes for changes during 2.5 s, want one a second: %v", n, passes)
 		}
-		for i := 1; i < len(passes); i++ {
+		for i := 2; i < len(passes); i++ { // the first had nothing to write
 			if gap := passes[i] - passes[i-1]; gap < time.Second {
 				t.Errorf("passes %d and %d are only %v apart", i-1, i, gap)
 			}
+		}
+	})
+}
+
+// What concerns the other family wakes this one, too; that must not delay what
+// comes next.
+func TestAPassThatWritesNothingDelaysNobody(t *testing.T) {
+	store := clustergen.Uniform(3, 1)
+	run(t, pacer, store, func(d *recorder, _ *reporter) {
+		d.takes(time.Millisecond)
+		for n := range 200 {
+			store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv6, 1, n+1))
+			pass(5 * time.Millisecond)
+		}
+		passes, _ := d.seen()
+		if n := len(passes); n < 50 || n > 101 {
+			t.Errorf("%d passes in a second, want one every 11 ms: a tenth of the time", n)
+		}
+		d.answer(nil, false)
+		pass(time.Second)
+		before := count(d)
+		store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, 7))
+		pass(20 * time.Millisecond)
+		store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, 8))
+		pass(500 * time.Millisecond)
+		if n := count(d) - before; n != 1 {
+			t.Errorf("%d passes in half a second that have something to write, want 1", n)
 		}
 	})
 }
