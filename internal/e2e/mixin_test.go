@@ -15,7 +15,7 @@ func hasSample(text, begin string) bool { return strings.Contains("\n"+text, "\n
 // mixinPanels are the series that the panels of kubernetes-mixin's dashboard for
 // kube-proxy select (dashboards/proxy.libsonnet), without the labels that a
 // scrape adds. Its alerts ask for "up" only, which is the scrape's as well.
-var mixinPanels = map[string]struct{ metric, label, value string }{ //nolint:gochecknoglobals // a table
+var mixinPanels = map[string]struct{ metric, label, value string }{
 	"Rules Sync Rate":                            {metric: "kubeproxy_sync_proxy_rules_duration_seconds_count"},
 	"Rule Sync Latency 99th Quantile":            {"kubeproxy_sync_proxy_rules_duration_seconds_bucket", "le", ".+"},
 	"Network Programming Rate":                   {metric: "kubeproxy_network_programming_duration_seconds_count"},
