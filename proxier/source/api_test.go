@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -41,11 +42,43 @@ func apiNode(name string) *corev1.Node {
 	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
-// startAPI runs an API source for the node "here".
+// startAPI runs an API source for the node "here". What the client changes from
+// then on is seen: a fake server sends a watch nothing of what came between the
+// list and the watch.
 func startAPI(t *testing.T, client *fake.Clientset) *running {
 	t.Helper()
+	kinds := []string{"services", "endpointslices", "nodes", "servicecidrs"}
+	watched := make(chan string, len(kinds))
+	last := len(client.WatchReactionChain) - 1 // the server itself
+	client.WatchReactionChain[last] = announcer{client.WatchReactionChain[last], watched}
 	a := &API{Client: client, NodeName: "here"}
-	return start(t, a.Run)
+	r := start(t, a.Run)
+	for timeout := time.After(deadline); len(kinds) > 0; {
+		select {
+		case kind := <-watched:
+			kinds = slices.DeleteFunc(kinds, func(k string) bool { return k == kind })
+		case <-timeout:
+			t.Fatalf("%q are not watched", kinds)
+		}
+	}
+	return r
+}
+
+// An announcer says of which kinds there is a watch.
+type announcer struct {
+	clienttesting.WatchReactor
+	watched chan<- string
+}
+
+func (a announcer) React(action clienttesting.Action) (bool, watch.Interface, error) {
+	handled, w, err := a.WatchReactor.React(action)
+	if err == nil {
+		select {
+		case a.watched <- action.GetResource().Resource:
+		default: // nobody waits any more
+		}
+	}
+	return handled, w, err
 }
 
 func must[T any](t *testing.T) func(T, error) {
@@ -77,14 +110,14 @@ func TestAPIFollowsEndpointSlices(t *testing.T) {
 	client := fake.NewClientset(apiSlice("a"), apiNode("here"))
 	r := startAPI(t, client)
 	r.serves("a only slices")
-	slices := client.DiscoveryV1().EndpointSlices("ns")
-	must[*discoveryv1.EndpointSlice](t)(slices.Create(t.Context(), apiSlice("b"), metav1.CreateOptions{}))
+	endpointSlices := client.DiscoveryV1().EndpointSlices("ns")
+	must[*discoveryv1.EndpointSlice](t)(endpointSlices.Create(t.Context(), apiSlice("b"), metav1.CreateOptions{}))
 	r.serves("a only slices", "b only slices")
 	moved := apiSlice("b")
 	moved.Labels[discoveryv1.LabelServiceName] = "c"
-	must[*discoveryv1.EndpointSlice](t)(slices.Update(t.Context(), moved, metav1.UpdateOptions{}))
+	must[*discoveryv1.EndpointSlice](t)(endpointSlices.Update(t.Context(), moved, metav1.UpdateOptions{}))
 	r.serves("a only slices", "c only slices")
-	if err := slices.Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+	if err := endpointSlices.Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	r.serves("c only slices")
