@@ -94,9 +94,7 @@ func TestAddressesOnARealDevice(t *testing.T) {
 			t.Errorf("the node's addresses are %s", got)
 		}
 		for _, addr := range []string{"10.96.0.1", "10.96.0.10", "fd00:10:96::a"} {
-			if route := ip(t, "route", "get", addr); !strings.HasPrefix(route, "local ") {
-				t.Errorf("%s is not local: %s", addr, route)
-			}
+			awaitLocal(t, addr)
 		}
 		if shown := ip(t, "-6", "address", "show", "dev", Name); !strings.Contains(shown, "deprecated") || strings.Contains(shown, "tentative") {
 			t.Errorf("the IPv6 address should be usable, and not for the node itself: %s", shown)
@@ -111,6 +109,26 @@ func TestAddressesOnARealDevice(t *testing.T) {
 			t.Errorf("the node's addresses are %v", got)
 		}
 	})
+}
+
+// awaitLocal waits until the kernel takes an address for the host's own. That of
+// an IPv6 address is done by a kernel thread after the address has been added
+// (addrconf_dad_work), also where no duplicates are looked for.
+func awaitLocal(t *testing.T, addr string) {
+	t.Helper()
+	tick, timeout := time.NewTicker(time.Millisecond), time.After(10*time.Second)
+	defer tick.Stop()
+	for {
+		route, err := exec.CommandContext(t.Context(), "ip", "route", "get", addr).CombinedOutput()
+		if err == nil && strings.HasPrefix(string(route), "local ") {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("%s is not local: %v: %s", addr, err, route)
+		}
+	}
 }
 
 func TestChangesThatAreDoneAlreadyAreNoErrors(t *testing.T) {
