@@ -20,7 +20,8 @@ type Commit struct {
 	// not tell.
 	PID     int
 	Process string
-	// Places are what it touched.
+	// Places are what it touched; true for where something was made or changed,
+	// false for where things were only deleted.
 	Places map[Place]bool
 	// Lost means that announcements were lost, so that anything may be
 	// different; then all else is zero.
@@ -83,14 +84,17 @@ func (a *assembler) read(b []byte, tell func(Commit)) error {
 		if length < headerLength || length > len(b) {
 			return errShort
 		}
-		if typ := binary.NativeEndian.Uint16(b[4:]); typ>>8 == subsystem && length >= headerLength+familyLength {
+		if typ := binary.NativeEndian.Uint16(b[4:]); typ>>8 == subsystem {
+			if length < headerLength+familyLength {
+				return errShort
+			}
 			if err := a.message(typ&0xff, Family(b[headerLength]), b[headerLength+familyLength:length], tell); err != nil {
 				return err
 			}
 		}
 		b = b[min(len(b), align(length)):]
 	}
-	return nil
+	return whole(b)
 }
 
 func (a *assembler) message(typ uint16, family Family, attributes []byte, tell func(Commit)) error {
@@ -126,7 +130,7 @@ func (a *assembler) message(typ uint16, family Family, attributes []byte, tell f
 	if a.places == nil {
 		a.places = map[Place]bool{}
 	}
-	a.places[p] = true
+	a.places[p] = a.places[p] || typ == newTable || typ == newChain || typ == newRule
 	return err
 }
 
@@ -150,6 +154,14 @@ func each(b []byte, f func(typ uint16, value []byte)) error {
 		}
 		f(binary.NativeEndian.Uint16(b[2:])&typeMask, b[attributeLength:length])
 		b = b[min(len(b), align(length)):]
+	}
+	return whole(b)
+}
+
+// whole refuses what is left where nothing should be.
+func whole(rest []byte) error {
+	if len(rest) > 0 {
+		return fmt.Errorf("%w: %d bytes are left", errShort, len(rest))
 	}
 	return nil
 }
