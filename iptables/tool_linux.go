@@ -177,14 +177,17 @@ func (t *Tool) MayHold(table string) bool {
 	if t.Variant == VariantNFT {
 		return true
 	}
-	// The tool runs in the network namespace of this thread; /proc/net would be
-	// that of the process's first one.
-	file := "/proc/thread-self/net/ip_tables_names"
-	if t.Family == proxier.IPv6 {
-		file = "/proc/thread-self/net/ip6_tables_names"
-	}
-	names, err := os.ReadFile(file)
+	names, err := os.ReadFile(namesFile(t.Family))
 	return err == nil && slices.Contains(strings.Fields(string(names)), table)
+}
+
+// namesFile lists the tables of the legacy variant. The tool runs in the network
+// namespace of this thread; /proc/net would be that of the process's first one.
+func namesFile(family proxier.Family) string {
+	if family == proxier.IPv6 {
+		return "/proc/thread-self/net/ip6_tables_names"
+	}
+	return "/proc/thread-self/net/ip_tables_names"
 }
 
 // Observe reads what is ours in all tables, without creating any.

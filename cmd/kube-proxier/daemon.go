@@ -108,6 +108,9 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	reloads := &reloader{resident: r, load: d.load, adjustLogging: d.adjustLogging, current: first, told: newReloadReport(r, file)}
 	group.Go(func() error { reloads.run(running, watchConfig(running, file), hangups); return nil })
 	group.Go(func() error { return r.healthy.run(running) })
+	for _, tool := range r.tools {
+		group.Go(func() error { r.lookOut(running, tool); return nil })
+	}
 	group.Go(func() error { return r.measured.run(running) })
 	group.Go(func() error { return r.objects.fill(running, r.store) })
 	group.Go(func() error { r.objects.announceWait(running, r.store); return nil })

@@ -86,6 +86,14 @@ func (h *healthService) reporter() proxier.Reporter {
 	return h.pages.Status
 }
 
+// otherVariant shows what somebody writes with the variant of iptables that is
+// not in use.
+func (h *healthService) otherVariant(family proxier.Family, variant string, d proxier.Drift) {
+	if h != nil {
+		h.pages.Status.OtherVariant(family, variant, d)
+	}
+}
+
 // begin tells that passes are made as c says from now on. What waits, goes on
 // waiting: a change of the configuration heals nothing by itself.
 func (h *healthService) begin(c *config.Config) {

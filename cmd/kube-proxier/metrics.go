@@ -52,6 +52,13 @@ func (m *metricsService) reporter(family proxier.Family) proxier.Reporter {
 	return m.Reporter(family)
 }
 
+// otherVariant counts a write with the variant of iptables that is not in use.
+func (m *metricsService) otherVariant(family proxier.Family) {
+	if m != nil {
+		m.OtherVariant(family)
+	}
+}
+
 // begin tells that passes are made by other dataplanes from now on.
 func (m *metricsService) begin() {
 	if m != nil {

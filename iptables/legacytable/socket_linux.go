@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"strconv"
 	"unsafe"
 
@@ -79,28 +81,49 @@ var ErrChanged = errors.New("the table has just changed")
 // as long as the process runs. The error wraps ErrChanged when the table has not
 // that Info any more.
 func (s *Socket) Digest(table string, info Info, owned func(chain string) bool) (uint64, error) {
+	var digest uint64
+	err := s.entries(table, info, func(entries []byte) (err error) {
+		digest, err = s.layout.digest(s.seed, info, entries, owned)
+		return err
+	})
+	return digest, err
+}
+
+// Chains are the names of a table's chains. What is said of Digest holds here.
+func (s *Socket) Chains(table string, info Info) ([]string, error) {
+	var names []string
+	err := s.entries(table, info, func(entries []byte) error {
+		chains, err := s.layout.chains(info, entries)
+		names = slices.Sorted(maps.Values(chains))
+		return err
+	})
+	return names, err
+}
+
+// entries lends a table's entries to f.
+func (s *Socket) entries(table string, info Info, f func(entries []byte) error) error {
 	if strconv.IntSize != 64 {
-		return 0, errors.ErrUnsupported // the entries are laid out differently
+		return errors.ErrUnsupported // they are laid out differently
 	}
 	// Given back at once: of a large table it is many megabytes.
 	b, err := unix.Mmap(-1, 0, entriesHeader+int(info.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
-		return 0, fmt.Errorf("memory for the entries of table %s: %w", table, err)
+		return fmt.Errorf("memory for the entries of table %s: %w", table, err)
 	}
 	defer func() { _ = unix.Munmap(b) }()
 	copy(b, table)
 	binary.NativeEndian.PutUint32(b[nameLength:], info.Size)
-	if err := s.get(getEntries, b); err != nil {
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINVAL) { // the size is another by now
-			err = ErrChanged
-		}
-		return 0, fmt.Errorf("entries of table %s: %w", table, err)
+	err = s.get(getEntries, b)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINVAL) { // the size is another by now
+		err = ErrChanged
 	}
-	digest, err := s.layout.digest(s.seed, info, b[entriesHeader:], owned)
+	if err == nil {
+		err = f(b[entriesHeader:])
+	}
 	if err != nil {
-		return 0, fmt.Errorf("entries of table %s: %w", table, err)
+		return fmt.Errorf("entries of table %s: %w", table, err)
 	}
-	return digest, nil
+	return nil
 }
 
 // get is getsockopt(2) with a buffer that is read, too.

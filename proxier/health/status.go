@@ -31,6 +31,7 @@ type familyStatus struct {
 	services   int
 	problems   []proxier.Problem
 	loss       *lossPage          // the last one
+	other      *otherVariantPage  // what was written last
 	dataplanes []*dataplaneStatus // in the order in which they were first seen
 }
 
@@ -64,14 +65,7 @@ func (s *Status) Begin(mode string) {
 func (s *Status) Synced(r proxier.Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.families[r.Family]
-	if f == nil {
-		f = &familyStatus{}
-		if s.families == nil {
-			s.families = map[proxier.Family]*familyStatus{}
-		}
-		s.families[r.Family] = f
-	}
+	f := s.family(r.Family)
 	if !r.Following { // whose State may be an earlier one
 		f.services, f.problems = len(r.State.Services), r.State.Problems
 	}
@@ -80,6 +74,31 @@ func (s *Status) Synced(r proxier.Report) {
 		f.loss = &lossPage{at, r.Loss.Before, r.Loss.Left}
 	}
 	f.dataplane(r.Dataplane).keep(r, at)
+}
+
+// family is what is known of one. s.mu is held.
+func (s *Status) family(family proxier.Family) *familyStatus {
+	f := s.families[family]
+	if f == nil {
+		f = &familyStatus{}
+		if s.families == nil {
+			s.families = map[proxier.Family]*familyStatus{}
+		}
+		s.families[family] = f
+	}
+	return f
+}
+
+// OtherVariant keeps that somebody wrote a Service proxy's chains with that
+// variant of iptables, which is not in use.
+func (s *Status) OtherVariant(family proxier.Family, variant string, d proxier.Drift) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, writes := s.family(family), 1
+	if f.other != nil {
+		writes += f.other.Writes
+	}
+	f.other = &otherVariantPage{Variant: variant, Time: now(), Writes: writes, Noticed: d.String()}
 }
 
 func (f *familyStatus) dataplane(name string) *dataplaneStatus {
@@ -133,12 +152,14 @@ type statusPage struct {
 type familyPage struct {
 	Healthy bool `json:"healthy"`
 	// WaitingSince is when the oldest change came that is not in the kernel yet.
-	WaitingSince time.Time       `json:"waitingSince,omitzero"`
-	LastUpdated  time.Time       `json:"lastUpdated,omitzero"`
-	Services     int             `json:"services"`
-	Problems     []string        `json:"problems"`
-	LastLoss     *lossPage       `json:"lastLoss,omitempty"`
-	Dataplanes   []dataplanePage `json:"dataplanes"`
+	WaitingSince time.Time `json:"waitingSince,omitzero"`
+	LastUpdated  time.Time `json:"lastUpdated,omitzero"`
+	Services     int       `json:"services"`
+	Problems     []string  `json:"problems"`
+	LastLoss     *lossPage `json:"lastLoss,omitempty"`
+	// OtherVariant is there once somebody has written with it.
+	OtherVariant *otherVariantPage `json:"otherVariantWritten,omitempty"`
+	Dataplanes   []dataplanePage   `json:"dataplanes"`
 }
 
 // lossPage tells of a proxier.Loss.
@@ -146,6 +167,16 @@ type lossPage struct {
 	Time   time.Time `json:"time"`
 	Before int       `json:"servicesBefore"`
 	Left   int       `json:"servicesLeft"`
+}
+
+// otherVariantPage tells of a Service proxy that writes with the variant of
+// iptables that is not in use.
+type otherVariantPage struct {
+	Variant string `json:"variant"`
+	// Time and Noticed are of the last of the Writes.
+	Time    time.Time `json:"time"`
+	Writes  int       `json:"writes"`
+	Noticed string    `json:"noticed"`
 }
 
 type dataplanePage struct {
@@ -220,7 +251,7 @@ func (f *familyStatus) page(r familyReading) familyPage {
 	if f == nil {
 		return p
 	}
-	p.LastLoss = f.loss
+	p.LastLoss, p.OtherVariant = f.loss, f.other
 	p.Services, p.Problems = f.services, append(p.Problems, texts(f.problems)...)
 	for _, d := range f.dataplanes {
 		p.Dataplanes = append(p.Dataplanes, d.page())

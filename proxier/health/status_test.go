@@ -66,6 +66,9 @@ func TestStatusPage(t *testing.T) {
 		page("status-stalled")
 		synced(func(r *proxier.Report) { r.Loss = &proxier.Loss{Before: 812, Left: 3} })
 		synced(func(r *proxier.Report) { r.Drift, r.Plan = true, plan{summary: proxier.Summary{Chains: 1}} })
+		for range 2 {
+			s.Status.OtherVariant(proxier.IPv4, "legacy", proxier.Drift{Cause: proxier.Polled, What: "nat: 3 chains such as KUBE-SERVICES"})
+		}
 		page("status-repaired")
 	})
 }

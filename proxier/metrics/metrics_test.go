@@ -211,7 +211,9 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 	}
 	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: counted{}, Following: true})
 	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, DryRun: true, Last: true})
+	s.metrics.OtherVariant(proxier.IPv4)
 	s.expect("made up reports", map[string]float64{
+		"kubeproxier_other_variant_writes_total" + family:                                             1,
 		"kubeproxier_refused_service_ports" + rules:                                                   1,
 		`kubeproxier_drift_repairs_total{cause="poll",dataplane="iptables",ip_family="IPv4"}`:         2,
 		`kubeproxier_drift_repairs_total{cause="notification",dataplane="iptables",ip_family="IPv4"}`: 0,

@@ -9,6 +9,7 @@ type ownVectors struct {
 	build                      *prometheus.GaugeVec
 	building, planning, apply  *prometheus.HistogramVec
 	failures, drift, losses    *prometheus.CounterVec
+	otherVariant               *prometheus.CounterVec
 	chains, deleted, ruleLines *prometheus.CounterVec
 	sent                       *prometheus.CounterVec
 	refused, problems, feud    *prometheus.GaugeVec
@@ -28,6 +29,7 @@ func newOwnVectors() ownVectors {
 		failures:     counter(p+"pass_failures_total", "Passes that failed.", familyLabel, dataplane),
 		drift:        counter(p+"drift_repairs_total", "Passes that repaired what somebody else had changed in the kernel, by how it was noticed.", familyLabel, dataplane, "cause"),
 		feud:         gauge(p+"drift_repair_wait_seconds", "Time between repairs while somebody keeps changing what is repaired, else 0.", familyLabel, dataplane),
+		otherVariant: counter(p+"other_variant_writes_total", "Times that somebody wrote a Service proxy's chains with the variant of iptables that is not in use.", familyLabel),
 		losses:       counter(p+"sudden_losses_total", "Passes in which nearly all Services that were served ceased to be, because their objects or endpoints had gone.", familyLabel),
 		chains:       counter(p+"chains_written_total", "iptables chains written.", familyLabel, dataplane),
 		deleted:      counter(p+"chains_deleted_total", "iptables chains deleted.", familyLabel, dataplane),
@@ -42,7 +44,7 @@ func newOwnVectors() ownVectors {
 
 func (v *ownVectors) all() []prometheus.Collector {
 	return []prometheus.Collector{
-		v.build, v.building, v.planning, v.apply, v.failures, v.drift, v.feud, v.losses, v.chains, v.deleted, v.ruleLines, v.sent,
+		v.build, v.building, v.planning, v.apply, v.failures, v.drift, v.feud, v.losses, v.otherVariant, v.chains, v.deleted, v.ruleLines, v.sent,
 		v.refused, v.problems, v.services, v.servicePorts,
 	}
 }

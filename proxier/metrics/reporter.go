@@ -35,12 +35,19 @@ func (m *Metrics) Reporter(family proxier.Family) proxier.Reporter {
 	m.partialRestoreFailures.WithLabelValues(r.family)
 	m.conntrackDeleted.WithLabelValues(r.family)
 	m.losses.WithLabelValues(r.family)
+	m.otherVariant.WithLabelValues(r.family)
 	m.sync.WithLabelValues(r.family)
 	m.programming.WithLabelValues(r.family)
 	for _, kind := range []string{"Service", "EndpointSlice", "Node"} {
 		r.kinds[kind] = true
 	}
 	return r
+}
+
+// OtherVariant counts that somebody wrote a Service proxy's chains with the
+// variant of iptables that is not in use.
+func (m *Metrics) OtherVariant(family proxier.Family) {
+	m.otherVariant.WithLabelValues(string(family)).Inc()
 }
 
 // Begin says that passes are made by other dataplanes from now on: what the

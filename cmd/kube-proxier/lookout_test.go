@@ -1,0 +1,43 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/ktesting"
+
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+func TestAnotherVariantsWritesAreToldOnceAMinute(t *testing.T) {
+	recorder := events.NewFakeRecorder(10)
+	log := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+	post := &lookoutPost{
+		resident: &resident{logger: log, node: nodeEvents{recorder, "node1"}},
+		tool:     &iptables.Tool{Family: proxier.IPv4, Variant: iptables.VariantLegacy, Version: "1.8.9"},
+	}
+	start := time.Unix(0, 0)
+	for _, after := range []time.Duration{0, time.Second, 59 * time.Second, time.Minute} {
+		post.seen(proxier.Drift{Cause: proxier.Notified, Writer: proxier.Writer{PID: 7, Name: "kube-proxy"}, What: "nat KUBE-SERVICES"}, start.Add(after))
+	}
+	close(recorder.Events)
+	var told []string
+	for e := range recorder.Events {
+		told = append(told, e)
+	}
+	event := "Warning OtherVariantWritten somebody writes rules of a Service proxy with iptables-nft over IPv4, " +
+		"while iptables 1.8.9 (legacy) is in use: notification: kube-proxy[7]: nat KUBE-SERVICES"
+	if diff := cmp.Diff([]string{event, event}, told); diff != "" {
+		t.Errorf("events (-want +have)\n%s", diff)
+	}
+	text := log.GetSink().(ktesting.Underlier).GetBuffer().String()
+	if strings.Count(text, "other variant") != 2 || !strings.Contains(text, "before=2") {
+		t.Errorf("logged is\n%s", text)
+	}
+	klog.Flush()
+}
