@@ -37,7 +37,7 @@ const (
 )
 
 // A Dataplane brings the virtual servers of one family into the shape a State
-// asks for. It is used by one goroutine, except Forget.
+// asks for. It is used by one goroutine, except Forget and InForce.
 type Dataplane struct {
 	kernel Kernel
 	config Config
@@ -48,6 +48,8 @@ type Dataplane struct {
 	// have are our virtual servers in the kernel, as far as is known; nil when
 	// it has to be asked.
 	have *[]*VirtualServer
+	// inForce is what the last pass that did not fail has left in the kernel.
+	inForce *Compiled
 	// forgets counts the calls of Forget, so that one in the middle of an Apply
 	// is not lost.
 	forgets int
@@ -80,6 +82,20 @@ func (d *Dataplane) Forget() {
 	defer d.mu.Unlock()
 	d.have = nil
 	d.forgets++
+}
+
+// InForce is what the last pass that did not fail has left in the kernel, but for
+// what was refused; nil before that. It is safe to call from any goroutine.
+func (d *Dataplane) InForce() *Compiled {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inForce
+}
+
+func (d *Dataplane) putInForce(c *Compiled) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inForce = c
 }
 
 // Wake receives when it is time to see whether real servers have drained.

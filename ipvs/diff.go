@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
 // A Patch turns what the kernel has into what it should have.
@@ -21,6 +23,8 @@ type Patch struct {
 	// Draining are the real servers that are left to drain when the Ops are
 	// done, and since when they do.
 	Draining map[RealPlace]time.Time
+	// Drains counts them, and what has become of those that drained before.
+	Drains proxier.Drains
 
 	have []*VirtualServer
 }
@@ -57,6 +61,7 @@ func Diff(have []*VirtualServer, want *Compiled, d Drain) *Patch {
 		}
 	}
 	p.patch.Ops = slices.Concat(p.more, p.less, p.gone)
+	p.patch.Drains = d.outcome(want, p.patch.Draining)
 	return p.patch
 }
 

@@ -1,6 +1,10 @@
 package ipvs
 
-import "time"
+import (
+	"time"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
 
 // Draining, for each real server that is not wanted where a frontend of a
 // Service still is:
@@ -67,6 +71,32 @@ func (d *Drain) step(p RealPlace, have RealServer) step {
 	default:
 		return wait
 	}
+}
+
+// outcome says what has become of the real servers that drained, when draining are
+// those that still do.
+func (d *Drain) outcome(want *Compiled, draining map[RealPlace]time.Time) proxier.Drains {
+	drains := proxier.Drains{Draining: len(draining)}
+	for p, since := range d.Since {
+		if _, still := draining[p]; still {
+			continue
+		}
+		v, back := Find(want.Servers, p.Place), false
+		if v != nil {
+			_, back = v.find(p.Real)
+		}
+		switch {
+		case back:
+			drains.Returned++
+		case !d.Retire && want.Frontend(p.Place) == nil:
+			drains.Deleted++
+		case !d.Idle[p] && d.Now.Sub(since) >= d.Timeout:
+			drains.TimedOut++
+		default:
+			drains.Ended++
+		}
+	}
+	return drains
 }
 
 // idle are the real servers without connections: those of weight 0, or all.

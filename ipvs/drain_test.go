@@ -83,6 +83,22 @@ func (d *drained) expect(after time.Duration, line string, want bool) {
 	}
 }
 
+// expectDrains compares what the reports count together; of those that drain the
+// last counts.
+func (d *drained) expectDrains(want proxier.Drains) {
+	d.t.Helper()
+	var got proxier.Drains
+	for _, r := range d.driven {
+		n := r.Plan.(proxier.DrainCounter).Drains()
+		got.Draining = n.Draining
+		got.Ended, got.TimedOut = got.Ended+n.Ended, got.TimedOut+n.TimedOut
+		got.Returned, got.Deleted = got.Returned+n.Returned, got.Deleted+n.Deleted
+	}
+	if got != want {
+		d.t.Errorf("the reports count %+v, want %+v", got, want)
+	}
+}
+
 const (
 	serving  = "-a " + vip + " -r " + leaving + " -m -w 1\n"
 	draining = "-a " + vip + " -r " + leaving + " -m -w 0\n"
@@ -94,9 +110,11 @@ func TestAConnectionOutlivesItsEndpoint(t *testing.T) {
 		d.expect(0, serving, true)
 		d.leave()
 		d.expect(0, draining, true)
+		d.expectDrains(proxier.Drains{Draining: 1})
 		d.expect(4*time.Minute, draining, true)
 		d.kernel.Connect(vip, leaving, 0)
 		d.expect(6*time.Second, present, false)
+		d.expectDrains(proxier.Drains{Ended: 1})
 		for _, r := range d.driven {
 			if r.Drift {
 				t.Errorf("draining is reported as somebody else's doing:\n%s", r.Plan)
@@ -131,6 +149,7 @@ func TestADrainEndsAtItsDeadline(t *testing.T) {
 		d.leave()
 		d.expect(5*time.Minute-time.Second, draining, true)
 		d.expect(10*time.Second, present, false)
+		d.expectDrains(proxier.Drains{TimedOut: 1})
 	})
 }
 
@@ -154,7 +173,8 @@ func TestAnEndpointThatComesBackServesAtOnce(t *testing.T) {
 		d.expect(0, serving, true)
 		d.expect(10*time.Minute, serving, true)
 		d.leave()
-		d.expect(5*time.Minute-time.Second, draining, true) // all the time again
+		d.expect(5*time.Minute-time.Second, draining, true)                // all the time again
+		d.expectDrains(proxier.Drains{Draining: 1, Returned: 1, Ended: 1}) // what had replaced it had no connections
 	})
 }
 
@@ -180,13 +200,16 @@ func TestAServiceWithoutEndpointsDrains(t *testing.T) {
 		d.expect(0, "-r 10.244.0.3:8080", false) // had no connections
 		d.kernel.Connect(vip, leaving, 0)
 		d.expect(6*time.Second, vip, false)
+		d.expectDrains(proxier.Drains{Ended: 2})
 	})
 }
 
 func TestADeletedServiceGoesAtOnce(t *testing.T) {
 	drain(t, func(d *drained) {
+		d.leave()
 		d.store.DeleteService(types.NamespacedName{Namespace: "ns-0", Name: "service-0"})
 		d.expect(0, vip, false)
+		d.expectDrains(proxier.Drains{Deleted: 1})
 	})
 }
 

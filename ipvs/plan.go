@@ -23,6 +23,8 @@ type plan struct {
 	have      []*VirtualServer
 	patch     *Patch
 	retried   []*proxier.Target
+	// drains are those of the patch that was applied.
+	drains proxier.Drains
 }
 
 func (p *plan) Empty() bool    { return len(p.patch.Ops) == 0 }
@@ -46,6 +48,9 @@ func (p *plan) Left() []*VirtualServer { return After(p.have, p.patch.Ops) }
 
 // Problems are what the Services ask for and this node does not have.
 func (p *plan) Problems() []proxier.Problem { return p.want.Problems }
+
+// Drains implements proxier.DrainCounter.
+func (p *plan) Drains() proxier.Drains { return p.drains }
 
 // Summary counts virtual servers as chains and real servers as rules.
 func (p *plan) Summary() proxier.Summary {
@@ -83,6 +88,8 @@ func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 		}
 		patch = d.diff(have, p.want, idle)
 	}
+	d.putInForce(p.want)
+	p.drains = patch.Drains
 	refused := d.refused.report(p.want.state)
 	d.retries.Done(d.config.Now(), targets(refused))
 	return refused, nil

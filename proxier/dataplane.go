@@ -90,6 +90,22 @@ type RuleCount struct {
 	Total, Written int
 }
 
+// A DrainCounter is a Plan that knows of endpoints that get no new connections
+// and keep those they have.
+type DrainCounter interface {
+	// Drains are right after Apply has succeeded.
+	Drains() Drains
+}
+
+// Drains counts endpoints that drain, and those that do so no more since the plan
+// before. An endpoint counts once for each frontend.
+type Drains struct {
+	Draining int
+	// Ended had no connections any more; TimedOut were given no more time;
+	// Returned serve again; Deleted were of a frontend that is gone.
+	Ended, TimedOut, Returned, Deleted int
+}
+
 // A Refusal is a Service port that the kernel does not take.
 type Refusal struct {
 	Target *Target
