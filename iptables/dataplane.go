@@ -22,7 +22,7 @@ type Config struct {
 }
 
 // A Dataplane brings the nat and filter tables of one family into the shape a
-// State asks for. It is used by one goroutine, except Forget.
+// State asks for. It is used by one goroutine, except Forget, Doubt and InForce.
 type Dataplane struct {
 	kernel Kernel
 	config Config
@@ -32,6 +32,8 @@ type Dataplane struct {
 	have *Observation
 	// doubt is what of it has to be looked at.
 	doubt Doubt
+	// inForce is what the last pass that did not fail has left in the kernel.
+	inForce *Compiled
 
 	compiled *Compiled // of the last Plan, to share with the next
 	accepted *Compiled // the last one applied without fault
@@ -207,6 +209,25 @@ func shared(have, want Ruleset) Ruleset {
 	return out
 }
 
+// InForce is what the last pass that did not fail has left in the kernel; nil
+// before that. It is safe to call from any goroutine.
+func (d *Dataplane) InForce() *Compiled {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.inForce
+}
+
+// putInForce takes note of what a plan that was applied has left in the kernel,
+// which is less than was wanted where something was refused.
+func (d *Dataplane) putInForce(p *plan) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.inForce = p.want
+	if !p.Empty() {
+		d.inForce = d.accepted
+	}
+}
+
 // diff is the way from have to want. Where nothing is served yet and the way is
 // long, the Services the cluster itself needs come first.
 func (d *Dataplane) diff(have Observation, want *Compiled) *Patch {
@@ -311,6 +332,7 @@ func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 			}
 		}
 	}
+	d.putInForce(p)
 	refused := d.refusedOf(p.state)
 	d.retries.Done(d.config.Now(), refused)
 	var refusals []proxier.Refusal

@@ -86,11 +86,17 @@ func OwnedChain(table, chain string) bool {
 	return false
 }
 
+// A hash has this length, and these characters: those of base32 (RFC 4648).
+const (
+	hashLength   = 16
+	hashAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+)
+
 // hash is 16 characters that stand for the text: 80 bits of its SHA-256, in
 // base32.
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
-	return base32.StdEncoding.EncodeToString(sum[:])[:16]
+	return base32.StdEncoding.EncodeToString(sum[:])[:hashLength]
 }
 
 // portChain is the chain of a Service port, with kube-proxy's hash.

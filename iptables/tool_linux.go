@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -233,6 +234,45 @@ func (t *Tool) Save(ctx context.Context, table string) (string, error) {
 		return "", fmt.Errorf("%s-save: %w: %s", t.command, err, strings.TrimSpace(problem.String()))
 	}
 	return out.String(), nil
+}
+
+// Counters runs iptables-save --counters for one table, and yields its lines as they
+// come: all of them at once may be many megabytes. A table that does not exist is
+// not created, and has no lines.
+func (t *Tool) Counters(ctx context.Context, table string, yield func(line string) error) error {
+	if !t.MayHold(table) {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := t.run(ctx, "-save", "--counters", "-t", table)
+	var problem bytes.Buffer
+	cmd.Stderr = &problem
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return fmt.Errorf("%s-save --counters: %w", t.command, err)
+	}
+	lines := bufio.NewScanner(out)
+	var refused error
+	for refused == nil && lines.Scan() {
+		refused = yield(lines.Text())
+	}
+	if refused != nil || lines.Err() != nil {
+		cancel() // nobody reads the rest
+	}
+	err = cmd.Wait()
+	switch {
+	case refused != nil:
+		return fmt.Errorf("%s-save --counters: %w", t.command, refused)
+	case lines.Err() != nil:
+		return fmt.Errorf("%s-save --counters: %w", t.command, lines.Err())
+	case err != nil:
+		return fmt.Errorf("%s-save --counters: %w: %s", t.command, err, strings.TrimSpace(problem.String()))
+	}
+	return nil
 }
 
 // SaveChain runs iptables -S for one chain.

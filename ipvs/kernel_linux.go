@@ -157,15 +157,21 @@ var protocolNumbers = map[corev1.Protocol]uint16{ //nolint:gochecknoglobals // a
 	corev1.ProtocolTCP: unix.IPPROTO_TCP, corev1.ProtocolUDP: unix.IPPROTO_UDP, corev1.ProtocolSCTP: unix.IPPROTO_SCTP,
 }
 
+// protocolOf is "" for any other.
+func protocolOf(number uint16) corev1.Protocol {
+	for name, n := range protocolNumbers {
+		if n == number {
+			return name
+		}
+	}
+	return ""
+}
+
 // serverOf is the virtual server without its real servers; false for one that
 // is known by a firewall mark.
 func serverOf(s *mobyipvs.Service) (*VirtualServer, bool) {
 	v := &VirtualServer{Settings: Settings{Scheduler: s.SchedName, Flags: Flags(s.Flags) & settable}}
-	for name, number := range protocolNumbers {
-		if number == s.Protocol {
-			v.Protocol = name
-		}
-	}
+	v.Protocol = protocolOf(s.Protocol)
 	addr, ok := netip.AddrFromSlice(s.Address)
 	if s.FWMark != 0 || v.Protocol == "" || !ok {
 		return nil, false

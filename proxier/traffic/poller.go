@@ -1,0 +1,151 @@
+package traffic
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// share bounds what reading costs: at most a hundredth of the time.
+const share = 100
+
+// DefaultPatience is how long who asks waits for a reading that takes long.
+const DefaultPatience = time.Second
+
+// A Poller makes readings of one Source when somebody asks, but not more often
+// than Interval and not more than a hundredth of the time. Where nobody asks,
+// nothing is read, but once at the start.
+type Poller struct {
+	Source Source
+	// Interval lies at least between two readings.
+	Interval time.Duration
+	// Patience is how long Await waits; 0 for DefaultPatience.
+	Patience time.Duration
+	// Told, if set, is told of each reading: of what failed, or else what the
+	// totals are. Its calls do not overlap.
+	Told func(Totals, error)
+
+	meter *Meter
+	asked chan struct{}
+
+	mu      sync.Mutex
+	due     time.Time     // when the next reading may begin
+	reading chan struct{} // closed when the reading that was asked for has ended
+	totals  *Totals
+	at      time.Time
+}
+
+// NewPoller makes a Poller that shows at most that many Services by name.
+func NewPoller(source Source, interval time.Duration, maxServices int) *Poller {
+	return &Poller{
+		Source: source, Interval: interval, Patience: DefaultPatience,
+		meter: NewMeter(maxServices), asked: make(chan struct{}, 1),
+	}
+}
+
+// Run makes readings until ctx ends. The first is made at once: what the kernel
+// has counted by then is not counted here.
+func (p *Poller) Run(ctx context.Context) {
+	if !p.start(ctx) {
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.asked:
+		}
+		reading, wait, err := p.read(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			p.meter.Add(reading)
+		}
+		p.done(err, wait)
+	}
+}
+
+// start makes the first reading; false when ctx ends before one succeeds.
+func (p *Poller) start(ctx context.Context) bool {
+	for {
+		reading, wait, err := p.read(ctx)
+		if ctx.Err() != nil {
+			return false
+		}
+		if err == nil {
+			p.meter.Start(reading)
+			return true
+		}
+		p.done(err, wait)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
+	}
+}
+
+// read also says how long to wait until the next reading may begin.
+func (p *Poller) read(ctx context.Context) (Reading, time.Duration, error) {
+	begin := time.Now()
+	reading, err := p.Source.Read(ctx)
+	return reading, max(p.Interval, share*time.Since(begin)), err
+}
+
+// done shows what a reading has brought.
+func (p *Poller) done(err error, wait time.Duration) {
+	totals := p.meter.Totals()
+	p.mu.Lock()
+	now := time.Now()
+	p.due = now.Add(wait)
+	if err == nil {
+		p.totals, p.at = &totals, now
+	}
+	if p.reading != nil {
+		close(p.reading)
+		p.reading = nil
+	}
+	p.mu.Unlock()
+	if p.Told != nil {
+		p.Told(totals, err)
+	}
+}
+
+// Ask asks for a reading, if one is due.
+func (p *Poller) Ask() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reading != nil || time.Now().Before(p.due) {
+		return
+	}
+	p.reading = make(chan struct{})
+	select {
+	case p.asked <- struct{}{}:
+	default: // one is about to begin
+	}
+}
+
+// Await waits for the reading that was asked for, if there is one, but not for
+// long, and returns the totals of the last and when it was; false while there
+// was none.
+func (p *Poller) Await() (Totals, time.Time, bool) {
+	p.mu.Lock()
+	reading := p.reading
+	p.mu.Unlock()
+	if reading != nil {
+		select {
+		case <-reading:
+		case <-time.After(p.Patience):
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.totals == nil {
+		return Totals{}, time.Time{}, false
+	}
+	return *p.totals, p.at, true
+}
+
+// Volume reports whether packets and bytes are counted, beside connections.
+func (p *Poller) Volume() bool { return p.Source.Volume() }
