@@ -9,6 +9,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/proxier/traffic"
 )
 
 // A generation is what one configuration makes of this host: its dataplanes and
@@ -22,12 +23,16 @@ type generation struct {
 	reconcilers []*proxier.Reconciler
 	// watch begins to watch for drift, for each Reconciler.
 	watch []func()
+	// pollers count the traffic of Services, where that is asked for.
+	pollers map[proxier.Family]*traffic.Poller
 
 	// life ends with the generation.
 	life    context.Context
 	cancel  context.CancelFunc
 	stop    chan struct{}
 	running sync.WaitGroup
+	// stopCounting ends the pollers.
+	stopCounting context.CancelFunc
 }
 
 // prepare makes all that can fail, while another generation may serve. Nothing is
@@ -52,6 +57,9 @@ func (r *resident) furnish(g *generation) (err error) {
 			return err
 		}
 		g.reconcilers = append(g.reconcilers, reconciler)
+	}
+	if g.config.Traffic.Counted && !r.dryRun {
+		g.pollers = r.newPollers(g)
 	}
 	return g.host.prepare(g.life, r.tools)
 }
@@ -109,11 +117,16 @@ func (r *resident) driftUnwatched(tool *iptables.Tool, err error) {
 func (r *resident) adopt(g *generation) error {
 	r.inForce.Store(g.config)
 	r.healthy.begin(g.config)
-	r.measured.begin()
+	r.measured.begin(g.pollers)
 	if g.config.Mode == config.ModeIPVS {
 		r.store.AwaitOtherNodes()
 	}
 	err := r.setParameters(g)
+	counting, stopCounting := context.WithCancel(g.life)
+	g.stopCounting = stopCounting
+	for _, poller := range g.pollers {
+		g.running.Go(func() { poller.Run(counting) })
+	}
 	for _, watch := range g.watch {
 		watch()
 	}
@@ -156,6 +169,7 @@ const lastPass = time.Minute
 // generation afterwards.
 func (g *generation) end() (err error) {
 	close(g.stop)
+	g.stopCounting()
 	timer := time.AfterFunc(lastPass, g.cancel)
 	g.running.Wait()
 	if !timer.Stop() {

@@ -33,9 +33,10 @@ type host struct {
 	// moved are told when an address of this host came or went.
 	moved []chan struct{}
 
-	// rules are the dataplanes of rules, polls watch over the others, and commits
-	// tells of drift, for sentries.
+	// rules are the dataplanes of rules and servers those of virtual servers; polls
+	// watch over the others, and commits tells of drift, for sentries.
 	rules   map[proxier.Family]*iptables.Dataplane
+	servers map[proxier.Family]*ipvs.Dataplane
 	polls   map[proxier.Family][]proxier.Sentry
 	commits *nftcommit.Socket
 
@@ -47,7 +48,11 @@ type host struct {
 
 // newHost looks whether this host has what the mode needs. Nothing is changed.
 func newHost(ctx context.Context, c *config.Config) (*host, error) {
-	h := &host{config: c, addresses: device.NewCached(device.Netlink{}), rules: map[proxier.Family]*iptables.Dataplane{}, polls: map[proxier.Family][]proxier.Sentry{}}
+	h := &host{
+		config: c, addresses: device.NewCached(device.Netlink{}),
+		rules: map[proxier.Family]*iptables.Dataplane{}, servers: map[proxier.Family]*ipvs.Dataplane{},
+		polls: map[proxier.Family][]proxier.Sentry{},
+	}
 	if c.Mode != config.ModeIPVS {
 		return h, nil
 	}
@@ -110,6 +115,7 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 		Addresses:    h.familyAddresses(tool.Family),
 		DrainTimeout: h.config.IPVS.DrainTimeout,
 	})
+	h.servers[tool.Family] = servers
 	addresses := device.New(h.addresses, tool.Family, v.addresses)
 	h.polls[tool.Family] = []proxier.Sentry{
 		&proxier.Poll{Name: sets.Name(), Glance: sets.Glance, Forget: sets.Forget},

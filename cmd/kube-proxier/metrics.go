@@ -10,6 +10,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/listen"
 	"github.com/kube-proxier/kube-proxier/proxier/metrics"
+	"github.com/kube-proxier/kube-proxier/proxier/traffic"
 )
 
 // A metricsService counts what the daemon does and serves it. A nil one, for
@@ -59,11 +60,18 @@ func (m *metricsService) otherVariant(family proxier.Family) {
 	}
 }
 
-// begin tells that passes are made by other dataplanes from now on.
-func (m *metricsService) begin() {
-	if m != nil {
-		m.Begin()
+// begin tells that passes are made by other dataplanes from now on, and what
+// counts the traffic of Services.
+func (m *metricsService) begin(pollers map[proxier.Family]*traffic.Poller) {
+	if m == nil {
+		return
 	}
+	m.Begin()
+	meters := map[proxier.Family]metrics.TrafficMeter{}
+	for family, poller := range pollers {
+		meters[family] = poller
+	}
+	m.CountTraffic(meters)
 }
 
 // run serves until ctx ends.

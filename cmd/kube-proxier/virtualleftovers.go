@@ -244,6 +244,16 @@ func (r *removal) Summary() proxier.Summary {
 	return s
 }
 
+// Drains counts the real servers that stay for their connections.
+func (r *removal) Drains() proxier.Drains {
+	for _, p := range r.plans {
+		if servers, ok := p.(proxier.DrainCounter); ok {
+			return servers.Drains()
+		}
+	}
+	return proxier.Drains{}
+}
+
 // Drift is false: leftovers are nobody's interference.
 func (*removal) Drift() bool { return false }
 

@@ -44,6 +44,8 @@ type Config struct {
 	BindAddressHardFail bool
 	// Profiling serves pprof beside the metrics.
 	Profiling bool
+	// Traffic is what the metrics tell of single Services.
+	Traffic Traffic
 
 	// MasqueradeBit is the bit of the packet mark, 0 to 31, that asks for a
 	// rewritten source.
@@ -84,6 +86,16 @@ type Config struct {
 
 	effective    *proxyconfig.KubeProxyConfiguration
 	effectiveOwn *ownConfiguration
+}
+
+// Traffic is how what passes through Services is counted.
+type Traffic struct {
+	// Counted tells whether it is.
+	Counted bool
+	// MaxServices is how many Services are shown by name; the others are added up.
+	MaxServices int
+	// Period is the shortest time between two looks at the kernel's counters.
+	Period time.Duration
 }
 
 // Client is how the API server is reached.

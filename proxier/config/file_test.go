@@ -40,7 +40,7 @@ func TestLoad(t *testing.T) {
 		{name: "two documents", file: header + "---\n" + header, err: "document 2: a second document of kind KubeProxyConfiguration"},
 		{name: "two of ours", file: header + own + own, err: "document 3: a second document of kind KubeProxierConfiguration"},
 		{name: "our document with a field", file: header + own + "mood: good\n", err: `unknown field "mood"`},
-		{name: "our document with all fields", file: header + "mode: ipvs" + own + "ipvs: {drainTimeout: 0s, nodePortRange: 1-65535, removeForeign: true}\n"},
+		{name: "our document with all fields", file: header + "mode: ipvs" + own + "ipvs: {drainTimeout: 0s, nodePortRange: 1-65535, removeForeign: true}\nmetrics: {serviceTraffic: true, maxServices: 7, trafficPeriod: 1m}\n"},
 		{name: "our document, unknown field below", file: header + own + "ipvs: {drain: 1s}\n", err: `unknown field "drain"`},
 		{name: "our document, duplicate field", file: header + own + "ipvs: {}\nipvs: {}\n", err: `key "ipvs" already set`},
 		{name: "our document in another mode", file: header + own + "ipvs: {removeForeign: true}\n", warning: "ipvs.removeForeign: is for another mode than iptables"},

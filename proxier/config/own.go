@@ -14,7 +14,8 @@ import (
 type ownConfiguration struct {
 	metav1.TypeMeta `json:",inline"`
 
-	IPVS ownIPVS `json:"ipvs"`
+	IPVS    ownIPVS    `json:"ipvs"`
+	Metrics ownMetrics `json:"metrics"`
 }
 
 type ownIPVS struct {
@@ -22,6 +23,12 @@ type ownIPVS struct {
 	DrainTimeout  *metav1.Duration `json:"drainTimeout,omitempty"`
 	NodePortRange string           `json:"nodePortRange,omitempty"`
 	RemoveForeign bool             `json:"removeForeign,omitempty"`
+}
+
+type ownMetrics struct {
+	ServiceTraffic bool            `json:"serviceTraffic,omitempty"`
+	MaxServices    int32           `json:"maxServices,omitempty"`
+	TrafficPeriod  metav1.Duration `json:"trafficPeriod"`
 }
 
 // parseOwn reads our own document, which has to be without a mistake.
@@ -37,6 +44,8 @@ func (o *ownConfiguration) setDefaults() {
 	o.TypeMeta = metav1.TypeMeta{APIVersion: groupVersionKubeProxier.String(), Kind: kindKubeProxier}
 	setPointer(&o.IPVS.DrainTimeout, metav1.Duration{Duration: 5 * time.Minute})
 	setDefault(&o.IPVS.NodePortRange, "30000-32767")
+	setDefault(&o.Metrics.MaxServices, 1000)
+	setDuration(&o.Metrics.TrafficPeriod, 15*time.Second)
 }
 
 // written adds the fields that hold something else than the default before
@@ -44,11 +53,15 @@ func (o *ownConfiguration) setDefaults() {
 func (o *ownConfiguration) written(paths map[string]bool) {
 	var defaults ownConfiguration
 	defaults.setDefaults()
-	timeout, ports := o.IPVS.DrainTimeout, o.IPVS.NodePortRange
+	timeout, ports, metrics := o.IPVS.DrainTimeout, o.IPVS.NodePortRange, o.Metrics
 	for path, set := range map[string]bool{
 		"ipvs.drainTimeout":  timeout != nil && *timeout != *defaults.IPVS.DrainTimeout,
 		"ipvs.nodePortRange": ports != "" && ports != defaults.IPVS.NodePortRange,
 		"ipvs.removeForeign": o.IPVS.RemoveForeign,
+
+		"metrics.serviceTraffic": metrics.ServiceTraffic,
+		"metrics.maxServices":    metrics.MaxServices != 0 && metrics.MaxServices != defaults.Metrics.MaxServices,
+		"metrics.trafficPeriod":  metrics.TrafficPeriod.Duration != 0 && metrics.TrafficPeriod != defaults.Metrics.TrafficPeriod,
 	} {
 		if set {
 			paths[path] = true

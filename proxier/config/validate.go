@@ -60,6 +60,7 @@ func (v *validator) config(from *proxyconfig.KubeProxyConfiguration, own *ownCon
 	v.localPods(from, c)
 	v.nodePorts(from, c)
 	v.featureGates(from.FeatureGates, c)
+	c.Traffic = v.traffic(own.Metrics)
 	c.OOMScoreAdj = v.within("oomScoreAdj", *from.OOMScoreAdj, -1000, 1000)
 	c.Conntrack = v.conntrack(from.Conntrack)
 	c.ConfigSyncPeriod = v.positive("configSyncPeriod", from.ConfigSyncPeriod)
@@ -138,6 +139,26 @@ func (v *validator) conntrack(from proxyconfig.KubeProxyConntrackConfiguration) 
 		UDPTimeout:            v.kernelSeconds("conntrack.udpTimeout", from.UDPTimeout),
 		UDPStreamTimeout:      v.kernelSeconds("conntrack.udpStreamTimeout", from.UDPStreamTimeout),
 	}
+}
+
+func (v *validator) traffic(own ownMetrics) Traffic {
+	for _, path := range []string{"metrics.maxServices", "metrics.trafficPeriod"} {
+		if v.written[path] && !own.ServiceTraffic {
+			v.warn(path, "has no effect without metrics.serviceTraffic")
+		}
+	}
+	return Traffic{
+		Counted:     own.ServiceTraffic,
+		MaxServices: v.within("metrics.maxServices", own.MaxServices, 1, 100_000),
+		Period:      v.atLeastASecond("metrics.trafficPeriod", own.TrafficPeriod),
+	}
+}
+
+func (v *validator) atLeastASecond(path string, d metav1.Duration) time.Duration {
+	if d.Duration < time.Second {
+		v.invalid(path, d.Duration, "must be 1s or more, such as 15s")
+	}
+	return d.Duration
 }
 
 func (v *validator) within(path string, value, low, high int32) int {

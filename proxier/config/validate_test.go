@@ -8,8 +8,11 @@ import (
 )
 
 // own is a file's end in mode ipvs, with one field of our document.
-func own(field string) string {
-	return "mode: ipvs\n---\napiVersion: kube-proxier.io/v1alpha1\nkind: KubeProxierConfiguration\nipvs: {" + field + "}"
+func own(field string) string { return "mode: ipvs\n" + ownDocument("ipvs: {"+field+"}") }
+
+// ownDocument is our document, with one section.
+func ownDocument(section string) string {
+	return "---\napiVersion: kube-proxier.io/v1alpha1\nkind: KubeProxierConfiguration\n" + section
 }
 
 func TestInvalidValues(t *testing.T) {
@@ -39,6 +42,9 @@ func TestInvalidValues(t *testing.T) {
 		{"nodePortRange backwards", own("nodePortRange: 32767-30000"), `ipvs.nodePortRange: "32767-30000": must be two ports`},
 		{"nodePortRange from 0", own("nodePortRange: 0-30000"), `ipvs.nodePortRange: "0-30000": must be two ports`},
 		{"nodePortRange too far", own("nodePortRange: 30000-65536"), `ipvs.nodePortRange: "30000-65536": must be two ports`},
+		{"maxServices", ownDocument("metrics: {maxServices: -1}"), `metrics.maxServices: "-1": must be from 1 to 100000`},
+		{"maxServices too many", ownDocument("metrics: {maxServices: 100001}"), `metrics.maxServices: "100001": must be from 1 to 100000`},
+		{"trafficPeriod", ownDocument("metrics: {trafficPeriod: 10ms}"), `metrics.trafficPeriod: "10ms": must be 1s or more`},
 		{"burst", "clientConnection: {burst: -1}", `clientConnection.burst: "-1": must be 0 or more`},
 		{"oomScoreAdj", "oomScoreAdj: -1001", `oomScoreAdj: "-1001": must be from -1000 to 1000`},
 		{"configSyncPeriod", "configSyncPeriod: -1s", `configSyncPeriod: "-1s": must be more than 0`},
@@ -101,6 +107,7 @@ func TestWarnings(t *testing.T) {
 		{"without effect", "ipvs: {scheduler: lc}", "ipvs.scheduler: is for another mode than iptables"},
 		{"unused for the mode", "{detectLocalMode: NodeCIDR, clusterCIDR: 10.0.0.0/8}", "clusterCIDR: has no effect with detectLocalMode NodeCIDR"},
 		{"a gate of another component", "featureGates: {Magic: true}", "featureGates.Magic: has no effect: it is no feature gate of the proxy"},
+		{"traffic that is not counted", ownDocument("metrics: {maxServices: 7}"), "metrics.maxServices: has no effect without metrics.serviceTraffic"},
 		{"a gate without effect", "featureGates: {ComponentFlagz: true}", "featureGates.ComponentFlagz: has no effect: what is served does not depend on it"},
 	}
 	for _, test := range tests {

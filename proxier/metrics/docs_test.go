@@ -20,6 +20,7 @@ import (
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
 	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/metrics"
 )
 
 // everythingOnce keeps what everything has found: client-go takes the metrics of
@@ -51,6 +52,10 @@ func scrapeEverything(t *testing.T) string {
 	state := proxier.Build(nil, s.store.Snapshot(), s.Options)
 	s.Reporter.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: counted{}, Following: true})
 	s.Reporter.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Err: errors.New("failed"), Last: true})
+	s.Reporter.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "ipvs", State: state, Plan: drainPlan{}})
+	s.metrics.CountTraffic(map[proxier.Family]metrics.TrafficMeter{
+		proxier.IPv4: &meter{totals: someTraffic(), volume: true, asked: 1},
+	})
 	s.metrics.Answered("/healthz", 503)
 	s.metrics.Answered("/livez", 200)
 	askAnAPIServer(t)

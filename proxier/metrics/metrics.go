@@ -19,6 +19,7 @@ type Metrics struct {
 	kubeProxyVectors
 	ownVectors
 	configVectors
+	traffic *trafficCollector
 
 	mu sync.Mutex
 	// synced is what each family's last good pass held.
@@ -30,13 +31,14 @@ type Metrics struct {
 func New(store *proxier.Store, version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), store: store, start: time.Now(),
-		kubeProxyVectors: newKubeProxyVectors(), ownVectors: newOwnVectors(), configVectors: newConfigVectors(),
+		kubeProxyVectors: newKubeProxyVectors(), ownVectors: newOwnVectors(), configVectors: newConfigVectors(), traffic: newTrafficCollector(),
 		synced: map[proxier.Family]proxier.Changes{},
 	}
 	m.registry.MustRegister(m.kubeProxyVectors.all()...)
 	m.registry.MustRegister(m.ownVectors.all()...)
 	m.registry.MustRegister(m.configVectors.all()...)
 	m.registry.MustRegister(m.changes()...)
+	m.registry.MustRegister(m.traffic)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.configStarted(m.start)

@@ -14,6 +14,8 @@ type ownVectors struct {
 	sent                       *prometheus.CounterVec
 	refused, problems, feud    *prometheus.GaugeVec
 	services, servicePorts     *prometheus.GaugeVec
+	draining                   *prometheus.GaugeVec
+	drained                    *prometheus.CounterVec
 }
 
 func newOwnVectors() ownVectors {
@@ -39,12 +41,14 @@ func newOwnVectors() ownVectors {
 		problems:     gauge(p+"problems", "Faults of objects because of which something is not served as it is written.", familyLabel, "kind"),
 		services:     gauge(p+"services", "Services that are served: those with a port in this family.", familyLabel),
 		servicePorts: gauge(p+"service_ports", "Ports of the Services that are served.", familyLabel),
+		draining:     gauge(p+"draining_endpoints", "Endpoints behind frontends that get no new connections and keep those they have.", familyLabel),
+		drained:      counter(p+"drained_endpoints_total", "Endpoints behind frontends that drain no more, by why.", familyLabel, "reason"),
 	}
 }
 
 func (v *ownVectors) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		v.build, v.building, v.planning, v.apply, v.failures, v.drift, v.feud, v.losses, v.otherVariant, v.chains, v.deleted, v.ruleLines, v.sent,
-		v.refused, v.problems, v.services, v.servicePorts,
+		v.refused, v.problems, v.services, v.servicePorts, v.draining, v.drained,
 	}
 }

@@ -55,6 +55,7 @@ func (m *Metrics) OtherVariant(family proxier.Family) {
 // the same time.
 func (m *Metrics) Begin() {
 	m.ownVectors.refused.Reset()
+	m.draining.Reset()
 	m.rules.Reset()
 	m.rulesLast.Reset()
 }
@@ -108,6 +109,9 @@ func (r *reporter) dataplane(report proxier.Report) {
 		wait = report.Feud.Wait.Seconds()
 	}
 	r.feud.WithLabelValues(r.family, name).Set(wait)
+	if drains, ok := report.Plan.(proxier.DrainCounter); ok {
+		r.drains(drains.Drains())
+	}
 	if report.Following {
 		return // it writes no rules
 	}
@@ -117,6 +121,13 @@ func (r *reporter) dataplane(report proxier.Report) {
 	r.ruleLines.WithLabelValues(r.family, name).Add(float64(s.Rules))
 	r.sent.WithLabelValues(r.family, name).Add(float64(s.Bytes))
 	r.Metrics.refused.WithLabelValues(r.family, name).Set(float64(len(report.Refused)))
+}
+
+func (r *reporter) drains(d proxier.Drains) {
+	r.draining.WithLabelValues(r.family).Set(float64(d.Draining))
+	for reason, n := range map[string]int{"ended": d.Ended, "timeout": d.TimedOut, "returned": d.Returned, "deleted": d.Deleted} {
+		r.drained.WithLabelValues(r.family, reason).Add(float64(n))
+	}
 }
 
 // cause is that of the first that was noticed.
