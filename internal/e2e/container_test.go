@@ -160,7 +160,11 @@ func (p *pod) start(c corev1.Container) *daemon {
 	args = append(args, "sh", "-c", containerScript, "sh", "env")
 	expand := strings.NewReplacer()
 	for _, e := range c.Env {
-		if e.ValueFrom == nil || e.ValueFrom.FieldRef.FieldPath != "spec.nodeName" {
+		if e.ValueFrom == nil {
+			args = append(args, e.Name+"="+e.Value)
+			continue
+		}
+		if e.ValueFrom.FieldRef.FieldPath != "spec.nodeName" {
 			s.t.Fatalf("container %s: variable %s: no node of this test can say that", c.Name, e.Name)
 		}
 		args = append(args, e.Name+"="+s.nodeName)
