@@ -68,7 +68,7 @@ func (r registrar) addClient(c *proxyconfig.KubeProxyConfiguration) {
 	r.set.Float32Var(&client.QPS, "kube-api-qps", client.QPS, "Requests per second to the API server, e.g. --kube-api-qps=20.")
 	r.fields["kube-api-qps"] = "clientConnection.qps"
 	r.int32("kube-api-burst", "clientConnection.burst", &client.Burst, "Requests to the API server at once, e.g. --kube-api-burst=40.")
-	r.duration("config-sync-period", "configSyncPeriod", &c.ConfigSyncPeriod.Duration, "How often all objects are gone through again, e.g. --config-sync-period=30m.")
+	r.duration("config-sync-period", "configSyncPeriod", &c.ConfigSyncPeriod.Duration, "No effect: every change is acted upon at once, e.g. --config-sync-period=30m.")
 	r.string("hostname-override", "hostnameOverride", &c.HostnameOverride, "`Name` of this node's Node object; the host's name by default, e.g. --hostname-override=node-1.")
 }
 
@@ -78,7 +78,7 @@ func (r registrar) addServing(c *proxyconfig.KubeProxyConfiguration) {
 	r.string("metrics-bind-address", "metricsBindAddress", &c.MetricsBindAddress, "Serve metrics on this `IP:port`, e.g. --metrics-bind-address=127.0.0.1:10249.")
 	r.bool("bind-address-hard-fail", "bindAddressHardFail", &c.BindAddressHardFail, "End when an address cannot be bound, e.g. --bind-address-hard-fail.")
 	r.bool("profiling", "enableProfiling", &c.EnableProfiling, "Serve pprof beside the metrics, e.g. --profiling.")
-	r.string("show-hidden-metrics-for-version", "showHiddenMetricsForVersion", &c.ShowHiddenMetricsForVersion, "Show metrics hidden since this `version`, e.g. --show-hidden-metrics-for-version=1.35.")
+	r.string("show-hidden-metrics-for-version", "showHiddenMetricsForVersion", &c.ShowHiddenMetricsForVersion, "No effect: no metrics are hidden since a `version`, e.g. --show-hidden-metrics-for-version=1.35.")
 	r.int32("oom-score-adj", "oomScoreAdj", c.OOMScoreAdj, "The process's oom-score-adj, -1000 to 1000, e.g. --oom-score-adj=-998.")
 }
 
