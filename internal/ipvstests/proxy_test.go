@@ -55,16 +55,18 @@ func newProxy(t *testing.T, node *testenv.Node, store *proxier.Store, family pro
 	return p
 }
 
+// kernels are what the dataplanes of one family read and write.
+type kernels struct {
+	sysctls  string
+	sets     ipset.Kernel
+	tables   iptables.Kernel
+	maxNames int
+	servers  ipvs.Kernel
+	devices  device.Kernel
+}
+
 // assemble must be called in the node's namespace.
 func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, s settings) (*proxier.Reconciler, *ipvs.Netlink, error) {
-	c, _, err := config.Load([]byte(configuration), "node1")
-	if err != nil {
-		return nil, nil, err
-	}
-	version, err := sysctl.KernelVersion(sysctl.Root)
-	if err != nil {
-		return nil, nil, err
-	}
 	tool, err := iptables.FindTool(ctx, family)
 	if err != nil {
 		return nil, nil, err
@@ -73,7 +75,21 @@ func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, 
 	if err != nil {
 		return nil, nil, err
 	}
-	host := device.NewCached(device.Netlink{})
+	r, err := kernels{sysctl.Root, ipset.Netlink{}, tool, tool.MaxNames(), kernel, device.Netlink{}}.reconciler(store, family, s)
+	return r, kernel, err
+}
+
+// reconciler has the dataplanes of IPVS mode in their order.
+func (k kernels) reconciler(store *proxier.Store, family proxier.Family, s settings) (*proxier.Reconciler, error) {
+	c, _, err := config.Load([]byte(configuration), "node1")
+	if err != nil {
+		return nil, err
+	}
+	version, err := sysctl.KernelVersion(sysctl.Root)
+	if err != nil {
+		return nil, err
+	}
+	host := device.NewCached(k.devices)
 	compile := func(ctx context.Context, state *proxier.State) (*ipvs.Compiled, error) {
 		h, err := host.List(ctx)
 		if err != nil {
@@ -91,15 +107,15 @@ func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, 
 	return &proxier.Reconciler{
 		Store: store, Options: c.Options(family),
 		Dataplanes: []proxier.Dataplane{
-			sysctl.New(sysctl.Root, sysctl.IPVS(family, version, false)),
-			ipset.NewSets(ipset.Netlink{}, family, sets, tool),
-			iptables.NewDataplane(tool, iptables.Config{
+			sysctl.New(k.sysctls, sysctl.IPVS(family, version, false)),
+			ipset.NewSets(k.sets, family, sets, k.tables),
+			iptables.NewDataplane(k.tables, iptables.Config{
 				Options: iptables.Options{
 					Features: iptables.AllFeatures(), MasqueradeBit: c.MasqueradeBit, Virtual: setNames(family),
 				},
-				MaxNames: tool.MaxNames(),
+				MaxNames: k.maxNames,
 			}),
-			ipvs.NewDataplane(kernel, ipvs.Config{
+			ipvs.NewDataplane(k.servers, ipvs.Config{
 				Options:   ipvs.Options{Scheduler: s.scheduler},
 				Ownership: ipvs.Ownership{NodePorts: ipvs.DefaultNodePorts},
 				Addresses: func(ctx context.Context) (ipvs.Addresses, error) {
@@ -119,9 +135,9 @@ func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, 
 				}
 				return out, nil
 			}),
-			ipset.NewLeftovers(ipset.Netlink{}, family, sets, tool),
+			ipset.NewLeftovers(k.sets, family, sets, k.tables),
 		},
-	}, kernel, nil
+	}, nil
 }
 
 // setNames are the sets that the rules of a family look into.
