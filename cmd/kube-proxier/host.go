@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -96,43 +95,6 @@ func (h *host) dataplanes(ctx context.Context, tool *iptables.Tool) ([]proxier.D
 	return []proxier.Dataplane{rules}, nil
 }
 
-// virtualDataplanes are those of IPVS mode. The rules come before the virtual
-// servers they mark traffic for, and last where rules of iptables mode serve
-// until then; see docs/ipvs.md.
-func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane) ([]proxier.Dataplane, error) {
-	kernel, err := h.open(tool.Family)
-	if err != nil {
-		return nil, err
-	}
-	v := &virtual{host: h, family: tool.Family}
-	order := &rulesOrder{Dataplane: rules, observe: tool.Observe}
-	moved := make(chan struct{}, 1)
-	h.moved = append(h.moved, moved)
-	sets := ipset.NewSets(ipset.Netlink{}, tool.Family, v.sets, tool)
-	servers := ipvs.NewDataplane(kernel, ipvs.Config{
-		Options:      h.options(),
-		Ownership:    h.ownership(),
-		Addresses:    h.familyAddresses(tool.Family),
-		DrainTimeout: h.config.IPVS.DrainTimeout,
-	})
-	h.servers[tool.Family] = servers
-	addresses := device.New(h.addresses, tool.Family, v.addresses)
-	h.polls[tool.Family] = []proxier.Sentry{
-		&proxier.Poll{Name: sets.Name(), Glance: sets.Glance, Forget: sets.Forget},
-		&proxier.Poll{Name: servers.Name(), Glance: servers.Glance, Forget: servers.Forget},
-		&proxier.Poll{Name: addresses.Name(), Glance: addresses.Glance, Forget: addresses.Forget},
-	}
-	return []proxier.Dataplane{
-		h.parameters(tool.Family),
-		sets,
-		&rulesTurn{rulesOrder: order},
-		servers,
-		boundAddresses{addresses, moved},
-		&rulesTurn{rulesOrder: order, last: true},
-		ipset.NewLeftovers(ipset.Netlink{}, tool.Family, v.sets, tool),
-	}, nil
-}
-
 // followers are the dataplanes of one family that nothing waits for.
 func (h *host) followers(tool *iptables.Tool) []proxier.Dataplane {
 	flows := conntrack.NewDataplane(conntrack.Table{})
@@ -169,33 +131,6 @@ func (h *host) close() {
 	}
 }
 
-// options shape virtual servers, but for the node's addresses.
-func (h *host) options() ipvs.Options {
-	o := ipvs.Options{Scheduler: h.config.IPVS.Scheduler}
-	if h.schedulers != nil {
-		o.Available = map[string]bool{}
-		for _, s := range h.schedulers {
-			o.Available[s] = true
-		}
-	}
-	return o
-}
-
-func (h *host) ownership() ipvs.Ownership {
-	c := h.config.IPVS
-	return ipvs.Ownership{NodePorts: ipvs.PortRange(c.NodePorts), RemoveForeign: c.RemoveForeign, Exclude: c.ExcludeCIDRs}
-}
-
-// familyAddresses tells the host's addresses of a family.
-func (h *host) familyAddresses(family proxier.Family) func(context.Context) (ipvs.Addresses, error) {
-	return func(ctx context.Context) (ipvs.Addresses, error) {
-		now, err := h.addresses.List(ctx)
-		return ipvs.Addresses{
-			Bound: slices.Concat(now.BoundOf(family), now.RetiredOf(family)), Node: now.NodeAddresses(family),
-		}, err
-	}
-}
-
 // prepare begins to listen for changes of addresses in IPVS mode, until ctx ends,
 // and tells of what else is on this host.
 func (h *host) prepare(ctx context.Context, tools []*iptables.Tool) error {
@@ -213,24 +148,6 @@ func (h *host) prepare(ctx context.Context, tools []*iptables.Tool) error {
 		}
 	}
 	return h.watch(ctx)
-}
-
-// setTimeouts sets those of IPVS mode, once: nobody else does.
-func (h *host) setTimeouts(tools []*iptables.Tool) error {
-	if h.config.Mode != config.ModeIPVS {
-		return nil
-	}
-	c := h.config.IPVS
-	for _, tool := range tools {
-		kernel, err := h.open(tool.Family)
-		if err != nil {
-			return err
-		}
-		if _, err := kernel.SetTimeouts(ipvs.Timeouts{TCP: c.TCPTimeout, TCPFin: c.TCPFinTimeout, UDP: c.UDPTimeout}); err != nil {
-			return fmt.Errorf("ipvs.tcpTimeout, tcpFinTimeout, udpTimeout: %w", err)
-		}
-	}
-	return nil
 }
 
 // reportForeign says which virtual servers do not look like ours.
@@ -285,60 +202,4 @@ func (h *host) watch(ctx context.Context) error {
 		}
 	}()
 	return nil
-}
-
-// boundAddresses is the dataplane of addresses, which is woken when others come
-// or go.
-type boundAddresses struct {
-	*device.Dataplane
-
-	moved <-chan struct{}
-}
-
-// Wake receives when an address of this host came or went.
-func (b boundAddresses) Wake() <-chan struct{} { return b.moved }
-
-// virtual compiles a State once for the dataplanes of one family that share the
-// result.
-type virtual struct {
-	host   *host
-	family proxier.Family
-
-	state    *proxier.State
-	node     []netip.Addr
-	compiled *ipvs.Compiled
-}
-
-func (v *virtual) compile(ctx context.Context, state *proxier.State) (*ipvs.Compiled, error) {
-	now, err := v.host.addresses.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	options := v.host.options()
-	options.NodeAddresses = now.NodeAddresses(v.family)
-	if v.state != state || !slices.Equal(v.node, options.NodeAddresses) {
-		v.compiled = ipvs.Compile(v.compiled, state, options)
-		v.state, v.node = state, options.NodeAddresses
-	}
-	return v.compiled, nil
-}
-
-func (v *virtual) sets(ctx context.Context, state *proxier.State) ([]ipset.Set, error) {
-	c, err := v.compile(ctx, state)
-	if err != nil {
-		return nil, err
-	}
-	return c.Sets, nil
-}
-
-func (v *virtual) addresses(ctx context.Context, state *proxier.State) ([]device.Address, error) {
-	c, err := v.compile(ctx, state)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]device.Address, len(c.Addresses))
-	for i, a := range c.Addresses {
-		out[i] = device.Address(a)
-	}
-	return out, nil
 }
