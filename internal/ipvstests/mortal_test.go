@@ -10,14 +10,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/iptables/iptablestest"
 	"github.com/kube-proxier/kube-proxier/ipvs"
 	"github.com/kube-proxier/kube-proxier/ipvs/device"
 	"github.com/kube-proxier/kube-proxier/ipvs/device/devicetest"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset/ipsettest"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipvstest"
-	"github.com/kube-proxier/kube-proxier/iptables"
-	"github.com/kube-proxier/kube-proxier/iptables/iptablestest"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/sysctl"
 )
@@ -136,8 +136,12 @@ func (l *life) dead() bool { return l.last > 0 && l.writes >= l.last }
 func (l *life) reconciler(t *testing.T, store *proxier.Store, family proxier.Family, s settings) *proxier.Reconciler {
 	t.Helper()
 	r, err := kernels{
-		l.host.sysctls, mortalSets{l.host.sets, l}, mortalTables{l.host.tables[family], l}, 0,
-		mortalServers{l.host.servers[family], l}, mortalDevices{l.host.devices, l},
+		l.host.sysctls,
+		mortalSets{l.host.sets, l},
+		mortalTables{l.host.tables[family], l},
+		0,
+		mortalServers{l.host.servers[family], l},
+		mortalDevices{l.host.devices, l},
 	}.reconciler(store, family, s)
 	if err != nil {
 		t.Fatal(err)
