@@ -26,13 +26,14 @@ esac
 var words = regexp.MustCompile(`^ip6?tables(` +
 	` --version|` +
 	`-save -t (nat|filter|mangle)|` +
+	` -w 5 -t (nat|filter|mangle) -S [A-Z0-9.:/~a-f-]+|` + // names of chains
 	`-restore --noflush -w 5)$`)
 
 // input are all lines that iptables-restore ever reads, with no more freedom than in
 // quoted comments; the fuzz tests look at the rules themselves.
 var input = regexp.MustCompile(`^(\*(nat|filter|mangle)|COMMIT|` +
-	`:[A-Za-z0-9-]+[^\n"]* \[0:0\]|:[A-Z0-9.:/_a-f-]+ - \[0:0\]|` +
-	`-[ADIRX] [A-Za-z0-9.:/_-]+( ([!A-Za-z0-9.:/_,=-]+|\[[0-9a-f:]+\]:[0-9]+|"([ -!#-\[\]-~]|\\.)*"))*)$`)
+	`:[A-Za-z0-9-]+[^\n"]* \[0:0\]|:[A-Z0-9.:/_~a-f-]+ - \[0:0\]|` +
+	`-[ADIRX] [A-Za-z0-9.:/_~-]+( ([!A-Za-z0-9.:/_,=~-]+|\[[0-9a-f:]+\]:[0-9]+|"([ -!#-\[\]-~]|\\.)*"))*)$`)
 
 // What Services and slices hold, hostile names included, never becomes a word of a
 // command, nor a line of its own.
