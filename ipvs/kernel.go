@@ -25,11 +25,16 @@ type OpError struct {
 	Errno syscall.Errno
 }
 
+const needsPermission = "root or the capability NET_ADMIN is needed"
+
 // Error names the operation and the kernel's reason.
 func (e *OpError) Error() string {
 	reason := e.Errno.Error()
-	if e.Refused() && e.Op.OnService() && e.Errno == syscall.ENOENT {
+	switch {
+	case e.Refused() && e.Op.OnService() && e.Errno == syscall.ENOENT:
 		reason = fmt.Sprintf("the kernel has no scheduler %q: load the module ip_vs_%[1]s", e.Op.Settings.Scheduler)
+	case e.Errno == syscall.EPERM:
+		reason += ": " + needsPermission
 	}
 	return fmt.Sprintf("ipvs: %q: %s", e.Op.String(), reason)
 }

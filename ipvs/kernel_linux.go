@@ -100,12 +100,24 @@ func (n *Netlink) List(ctx context.Context, only ...Place) (Listing, error) {
 			continue // it went meanwhile
 		}
 		if err != nil {
-			return Listing{}, fmt.Errorf("real servers of %s: %w", v.Place, err)
+			return Listing{}, fmt.Errorf("real servers of %s: %w", v.Place, explain(err))
 		}
 		l.add(v, destinations)
 	}
 	slices.SortFunc(l.Servers, func(a, b *VirtualServer) int { return a.Compare(b.Place) })
+	// The kernel goes on with a dump by counting, so that one comes twice where
+	// somebody makes others meanwhile. One that is left out is found when it is
+	// made: EEXIST.
+	l.Servers = slices.CompactFunc(l.Servers, func(a, b *VirtualServer) bool { return a.Place == b.Place })
 	return l, nil
+}
+
+// explain says in words what an error of a listing means.
+func explain(err error) error {
+	if errors.Is(err, syscall.EPERM) {
+		return fmt.Errorf("%w: %s", err, needsPermission)
+	}
+	return err
 }
 
 // services are all, or those at some places that are there.
@@ -115,7 +127,7 @@ func (n *Netlink) services(ctx context.Context, only []Place) (services []*mobyi
 			services, err = n.handle.GetServices()
 			return err
 		})
-		return services, err
+		return services, explain(err)
 	}
 	for _, place := range only {
 		var s *mobyipvs.Service
@@ -126,7 +138,7 @@ func (n *Netlink) services(ctx context.Context, only []Place) (services []*mobyi
 		switch {
 		case errors.Is(err, syscall.ESRCH):
 		case err != nil:
-			return nil, fmt.Errorf("virtual server %s: %w", place, err)
+			return nil, fmt.Errorf("virtual server %s: %w", place, explain(err))
 		default:
 			services = append(services, s)
 		}

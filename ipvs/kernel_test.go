@@ -247,6 +247,34 @@ func TestProbeFindsTheSchedulersAndLeavesNothing(t *testing.T) {
 	})
 }
 
+// Whoever may not administer the network is told so, whatever is asked for.
+func TestWithoutPermission(t *testing.T) {
+	inKernel(t, func(t *testing.T) {
+		kernel := open(t, proxier.IPv4)
+		do(t, kernel, "-A -t 10.96.0.1:80 -s rr")
+		err := testenv.WithoutNetAdmin(func() error {
+			_, listErr := kernel.List(t.Context())
+			o, err := ipvs.ParseOp("-D -t 10.96.0.1:80")
+			if err != nil {
+				return err
+			}
+			_, doErr := kernel.Do(t.Context(), []ipvs.Op{o})
+			for what, err := range map[string]error{"List": listErr, "Do": doErr} {
+				if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "the capability NET_ADMIN is needed") {
+					t.Errorf("%s: error %v, want EPERM and the capability's name", what, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := list(t, kernel); left == "" {
+			t.Error("the virtual server is gone")
+		}
+	})
+}
+
 func TestTimeoutsAreWrittenOnce(t *testing.T) {
 	inKernel(t, func(t *testing.T) {
 		kernel := open(t, proxier.IPv4)

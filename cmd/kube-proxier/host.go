@@ -60,7 +60,7 @@ func newHost(ctx context.Context, c *config.Config) (*host, error) {
 		return nil, fmt.Errorf("mode ipvs: %w; or choose mode iptables", err)
 	}
 	if h.schedulers, err = ipvs.Probe(ctx); err != nil {
-		return nil, fmt.Errorf("mode ipvs: %w: root or CAP_NET_ADMIN is needed", err)
+		return nil, fmt.Errorf("mode ipvs: %w", err)
 	}
 	if err = ipvs.CheckScheduler(c.IPVS.Scheduler, h.schedulers); err != nil {
 		return nil, fmt.Errorf("ipvs.scheduler: %w", err)

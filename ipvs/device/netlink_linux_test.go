@@ -2,11 +2,13 @@ package device
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -220,6 +222,28 @@ func TestRealDeviceOfAnotherTypeIsLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestWithoutPermission(t *testing.T) {
+	onEach(t, func(t *testing.T, k Netlink) {
+		reconcile(t, k, proxier.IPv4, "10.96.0.1")
+		err := testenv.WithoutNetAdmin(func() error {
+			if _, err := k.List(t.Context()); err != nil {
+				t.Errorf("everybody may list, but: %v", err)
+			}
+			for _, verb := range []Verb{CreateDevice, Add, Delete, DeleteDevice, Retire} {
+				o := Op{Verb: verb, Addr: netip.MustParseAddr("10.96.0.1")}
+				err := k.Do(t.Context(), []Op{o})
+				if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "the capability NET_ADMIN is needed") {
+					t.Errorf("%s: error %v, want EPERM and the capability's name", o, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestManyAddresses(t *testing.T) {

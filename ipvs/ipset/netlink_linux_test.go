@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -282,6 +283,27 @@ func TestKernelErrorsAreNamed(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestWithoutPermission(t *testing.T) {
+	inNamespace(t, func(t *testing.T) {
+		err := testenv.WithoutNetAdmin(func() error {
+			_, listErr := ipset.Netlink{}.List(t.Context())
+			errs := map[string]error{
+				"List": listErr, "Probe": ipset.Netlink{}.Probe(t.Context()),
+				"Do": ipset.Netlink{}.Do(t.Context(), []ipset.Op{{Verb: ipset.Create, Set: ipset.New(ipset.Bound, ipset.HashIP, proxier.IPv4, nil)}}),
+			}
+			for what, err := range errs {
+				if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "the capability NET_ADMIN is needed") {
+					t.Errorf("%s: error %v, want EPERM and the capability's name", what, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // manyEntries is a set of n ports at a few addresses.
