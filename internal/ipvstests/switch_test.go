@@ -3,6 +3,7 @@ package ipvstests
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/kube-proxier/kube-proxier/internal/testenv"
 )
@@ -16,12 +17,14 @@ func TestModesChangeUnderTraffic(t *testing.T) {
 	p := newProgram(t, s)
 	change := func(args ...string) {
 		t.Helper()
+		start := time.Now()
 		if p.cmd != nil {
 			p.end(t)
 		}
 		p.start(t, append(args,
 			"--manifests="+dumps+"objects.json", "--hostname-override=node1", "--cluster-cidr=10.244.0.0/16,fd00:10:244::/56")...)
 		p.awaitInForce(t)
+		t.Logf("in force after %v: %v", time.Since(start).Round(time.Second), args)
 	}
 	change("--proxy-mode=iptables")
 	byRules := s.openLasting(t)
