@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -49,7 +50,7 @@ func TestModeChangesLive(t *testing.T) {
 
 // liveConfiguration has a timeout that is longer than a dial of the stream, and
 // shorter than the kernel remembers ended connections.
-const liveConfiguration = configuration + `mode: %s
+const liveConfiguration = testenv.Configuration + `mode: %s
 ---
 apiVersion: kube-proxier.io/v1alpha1
 kind: KubeProxierConfiguration

@@ -9,26 +9,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/source"
 )
 
-// configuration is kube-proxy's default one with the test network's pod ranges.
-const configuration = `apiVersion: kubeproxy.config.k8s.io/v1alpha1
-kind: KubeProxyConfiguration
-clusterCIDR: 10.244.0.0/16,fd00:10:244::/56
-`
-
-const nodeManifest = `apiVersion: v1
-kind: Node
-metadata: {name: node1}
-spec: {podCIDRs: [10.244.1.0/24, "fd00:10:244:1::/64"]}
-status:
-  addresses:
-  - {type: InternalIP, address: 172.18.0.11}
-  - {type: InternalIP, address: "fd00:172:18::11"}
----
-apiVersion: v1
+// nodeManifests are the nodes of the test network.
+const nodeManifests = testenv.Node1Manifest + `apiVersion: v1
 kind: Node
 metadata: {name: node2}
 status:
@@ -125,7 +112,7 @@ ports:
 // fill brings a store from the Services it had to these.
 func fill(t *testing.T, store *proxier.Store, before, services []service) {
 	t.Helper()
-	text := nodeManifest
+	text := nodeManifests
 	for _, s := range services {
 		text += s.manifests()
 	}

@@ -81,7 +81,7 @@ func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, 
 
 // reconciler has the dataplanes of IPVS mode in their order.
 func (k kernels) reconciler(store *proxier.Store, family proxier.Family, s settings) (*proxier.Reconciler, error) {
-	c, _, err := config.Load([]byte(configuration), "node1")
+	c, _, err := config.Load([]byte(testenv.Configuration), "node1")
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kube-proxier/kube-proxier/internal/scenarios"
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/source"
@@ -12,15 +13,9 @@ import (
 
 const dumps = "../../testdata/dumps/"
 
-// configuration is kube-proxy's default one with the test network's pod ranges.
-const configuration = `apiVersion: kubeproxy.config.k8s.io/v1alpha1
-kind: KubeProxyConfiguration
-clusterCIDR: 10.244.0.0/16,fd00:10:244::/56
-`
-
 func readConfig(t *testing.T) *config.Config {
 	t.Helper()
-	c, _, err := config.Load([]byte(configuration), "node1")
+	c, _, err := config.Load([]byte(testenv.Configuration), "node1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,22 +40,10 @@ func dumpState(t *testing.T, family proxier.Family) *proxier.State {
 	return stateOf(t, dumpObjects(t), family)
 }
 
-// node1 is the node of tests that need no more of it.
-const node1 = `apiVersion: v1
-kind: Node
-metadata: {name: node1}
-spec: {podCIDRs: [10.244.1.0/24, "fd00:10:244:1::/64"]}
-status:
-  addresses:
-  - {type: InternalIP, address: 172.18.0.11}
-  - {type: InternalIP, address: "fd00:172:18::11"}
----
-`
-
 // parseObjects reads manifests; node1 is added.
 func parseObjects(t *testing.T, manifests string) *source.Objects {
 	t.Helper()
-	m := source.Manifests{Path: source.Stdin, In: strings.NewReader(node1 + manifests), NodeName: "node1"}
+	m := source.Manifests{Path: source.Stdin, In: strings.NewReader(testenv.Node1Manifest + manifests), NodeName: "node1"}
 	objects, problems, err := m.Load()
 	if err != nil {
 		t.Fatal(err)
