@@ -23,9 +23,9 @@ import (
 // wireServices is how large the cluster of TestMessagesFollowTheChange is.
 var wireServices = flag.Int("wire.services", 1000, "how many Services TestMessagesFollowTheChange has, with 10 endpoints each")
 
-// What a pass says to the kernel, and is answered, over netlink: by hundreds at
-// the start, a handful for one endpoint, nothing for nothing. The log has the table
-// of docs/ipvs.md.
+// What a pass says to the kernel, and is answered, over netlink: two messages for each
+// server at the start, four for one endpoint, nothing for nothing. The log has the
+// table of docs/ipvs.md.
 func TestMessagesFollowTheChange(t *testing.T) {
 	vm.Need(t)
 	node := testenv.StartCluster(t).Node("node1")
