@@ -41,26 +41,24 @@ func TestAddressesOfTheNodeObjectChangeLive(t *testing.T) {
 	s.awaitNoFlagsDiff("--nodeport-addresses=primary")
 }
 
-// Which addresses a host has, the rules ask the kernel for each packet.
+// Which addresses a host has, the rules ask the kernel for each packet: new ones
+// serve though nobody is there to write a rule.
 func TestNewAddressesOfTheHostServeNodePorts(t *testing.T) {
 	t.Parallel()
 	bothVariants(t, func(t *testing.T, variant testenv.Variant) {
 		t.Parallel()
 		s := newStage(t, variant)
-		s.startSynced()
+		d := s.startSynced()
 		service := s.createService("web", func(service *corev1.Service) { service.Spec.Type = corev1.ServiceTypeNodePort })
 		s.setEndpoints("web", s.remote)
 		s.expect("at the node's address", "remote", from(nodePorts(service, s.node1), s.Client()))
-		rules := s.rules()
+		d.stop()
 		for _, addr := range furtherAddrs() {
 			if err := s.node1.AddAddress(addr); err != nil {
 				t.Fatal(err)
 			}
 		}
 		s.expect("at new addresses", "remote", from(at(furtherAddrs(), service, nodePortOf), s.Client()))
-		if s.rules() != rules {
-			t.Error("rules had to be written for that")
-		}
 	})
 }
 
