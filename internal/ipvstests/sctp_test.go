@@ -101,10 +101,15 @@ func serveSCTP(t *testing.T, h *testenv.Host, at netip.AddrPort) {
 	})
 }
 
-// acceptSCTP waits for an association, or for the end of the listener.
+// acceptSCTP waits for an association, or for the end of the listener. The kernel
+// says EINTR also where it does not wait, when one of the runtime's signals comes
+// at that moment.
 func acceptSCTP(listener syscall.RawConn) (conn int, peer syscall.Sockaddr, err error) {
 	ended := listener.Read(func(fd uintptr) bool {
-		conn, peer, err = syscall.Accept(int(fd))
+		err = syscall.EINTR
+		for errors.Is(err, syscall.EINTR) {
+			conn, peer, err = syscall.Accept(int(fd))
+		}
 		return !errors.Is(err, syscall.EAGAIN)
 	})
 	return conn, peer, errors.Join(ended, err)
