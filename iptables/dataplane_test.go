@@ -272,6 +272,24 @@ func TestAKernelThatTakesNothingBlamesNoService(t *testing.T) {
 	}
 }
 
+// The tool names a line, but what was wrong has passed when that Service is left
+// out: it was not the Service.
+func TestARefusalThatPassesBlamesNoService(t *testing.T) {
+	kernel := iptablestest.New()
+	first := true
+	kernel.Refuse = func(_, rule string) bool {
+		refuse := first && strings.Contains(rule, "service-13:")
+		first = first && !refuse
+		return refuse
+	}
+	state := build(t, clustergen.Uniform(40, 1))
+	d := iptables.NewDataplane(kernel, config)
+	if refused := apply(t, d, state); len(refused) != 0 || first {
+		t.Errorf("%d Services are left out (refused once: %v), want none", len(refused), !first)
+	}
+	mustBeEmpty(t, plan(t, d, state))
+}
+
 func TestARefusalOfTheBaseIsAnError(t *testing.T) {
 	kernel := iptablestest.New()
 	kernel.Refuse = func(chain, _ string) bool { return chain == "KUBE-POSTROUTING" }

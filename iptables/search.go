@@ -17,7 +17,7 @@ type search struct {
 	state     *proxier.State
 	cause     error
 	hint      *RestoreError
-	// proven are those that fail alone, or that were all that had to go.
+	// proven are those that fail alone.
 	proven map[*proxier.Target]bool
 }
 
@@ -50,11 +50,9 @@ func (s *search) find(ctx context.Context, suspects []*proxier.Target) error {
 	case err != nil:
 		return err
 	case served:
-		// The last one had to go. The tool may have been wrong about the others:
-		// it does not always count lines right.
-		last := len(named) - 1
-		s.proven[named[last]] = true
-		return s.acquit(ctx, named[:last])
+		// The tool may have been wrong: it does not always count lines right, and
+		// what was in the way may have passed meanwhile.
+		return s.acquit(ctx, named)
 	}
 	for _, t := range suspects {
 		s.dataplane.refused[t] = s.cause
