@@ -1,5 +1,7 @@
 package proxier
 
+import "time"
+
 // A Loss is the sudden end of nearly everything that was served. Somebody may
 // have deleted it all; more often an API server has sent an empty list by
 // mistake, or a controller has lost its mind. Objects are the truth, so that
@@ -19,7 +21,29 @@ const (
 	lossShare = 10
 )
 
-// FindLoss compares two consecutive States; it is nil unless nearly all
+// lossWithin is how long a loss may take to count as one: Services and slices of
+// both families come in lists of their own, and not all in the same pass.
+const lossWithin = 10 * time.Second
+
+// A lossWatch finds losses that come in several passes.
+type lossWatch struct {
+	base  *State // what was served when the present changes began
+	since time.Time
+}
+
+// find compares with what was served a moment ago, and tells of a loss once.
+func (w *lossWatch) find(before, after *State, now time.Time) *Loss {
+	if w.base == nil || now.Sub(w.since) > lossWithin {
+		w.base, w.since = before, now
+	}
+	loss := FindLoss(w.base, after)
+	if loss != nil {
+		w.base, w.since = after, now
+	}
+	return loss
+}
+
+// FindLoss compares two States, one after the other; it is nil unless nearly all
 // Services that were served before, at least 50, are not any more: either they
 // are gone, or all of their endpoints are. Before is nil at the start, when
 // nothing is known to be lost.

@@ -3,6 +3,8 @@ package proxier_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -80,6 +82,7 @@ func TestSuddenLoss(t *testing.T) {
 	}
 }
 
+// A loss is told once, also when it takes several passes: lists come one by one.
 func TestALossIsReportedOnce(t *testing.T) {
 	store := clustergen.Uniform(60, 1)
 	var have []string
@@ -99,14 +102,21 @@ func TestALossIsReportedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	pass()
-	for i := range 60 {
-		service := clustergen.Service(i)
-		store.DeleteService(types.NamespacedName{Namespace: service.Namespace, Name: service.Name})
-	}
-	pass()
-	pass()
-	if diff := cmp.Diff([]string{"", "", "0 of 60 left", "", "", ""}, have); diff != "" {
+	synctest.Test(t, func(t *testing.T) {
+		pass()
+		time.Sleep(time.Hour)
+		for i := range 60 {
+			service := clustergen.Service(i)
+			store.DeleteService(types.NamespacedName{Namespace: service.Namespace, Name: service.Name})
+			if i == 30 {
+				pass()
+				time.Sleep(time.Second)
+			}
+		}
+		pass()
+		pass()
+	})
+	if diff := cmp.Diff([]string{"", "", "", "", "0 of 60 left", "", "", ""}, have); diff != "" {
 		t.Errorf("losses reported (- want, + have):\n%s", diff)
 	}
 }

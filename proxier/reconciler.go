@@ -32,7 +32,8 @@ type Reconciler struct {
 	// follower on a goroutine of its own.
 	DryRun func(dataplane string, plan Plan)
 
-	state *State // of the last pass
+	state  *State // of the last pass
+	losses lossWatch
 	// applied is the State of the last pass that did not fail.
 	applied *State
 	guard   guard
@@ -134,7 +135,7 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	before, start := r.state, time.Now()
 	snapshot := r.Store.Snapshot()
 	r.state = Build(before, snapshot, r.Options)
-	building, loss := time.Since(start), FindLoss(before, r.state)
+	building, loss := time.Since(start), r.losses.find(before, r.state, start)
 	if before == nil {
 		r.looking = true // nothing is remembered yet
 	}

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -109,6 +111,10 @@ func TestTrafficIsCounted(t *testing.T) {
 				s.serve(t, parseObjects(t, text))
 			}
 			dial := func(n int) {
+				// A UDP client that gets the port of an earlier one goes on with its flow.
+				if err := s.kernels[family].host.Do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) }); err != nil {
+					t.Fatal(err)
+				}
 				for _, service := range services {
 					protocol := map[string]string{"TCP": "tcp", "UDP": "udp"}[service.protocol]
 					for range n {
