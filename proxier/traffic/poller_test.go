@@ -3,6 +3,7 @@ package traffic
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,23 +11,35 @@ import (
 
 // A scripted source counts one connection of shop/a more in each reading.
 type scripted struct {
+	mu    sync.Mutex
 	reads int
 	takes time.Duration
 	err   error
+	told  []error // by the Poller
+}
+
+// now lets a test look at the script, or change it.
+func (s *scripted) now(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
 }
 
 func (s *scripted) Read(ctx context.Context) (Reading, error) {
-	s.reads++
+	var takes time.Duration
+	var reads int
+	var err error
+	s.now(func() { s.reads++; takes, reads, err = s.takes, s.reads, s.err })
 	select {
 	case <-ctx.Done():
 		return Reading{}, ctx.Err()
-	case <-time.After(s.takes):
+	case <-time.After(takes):
 	}
-	if s.err != nil {
-		return Reading{}, s.err
+	if err != nil {
+		return Reading{}, err
 	}
 	return Reading{
-		Counters: []Counter{{ID: ID{Name: "a"}, Counts: Counts{Connections: uint64(s.reads)}, Port: portName("a")}},
+		Counters: []Counter{{ID: ID{Name: "a"}, Counts: Counts{Connections: uint64(reads)}, Port: portName("a")}},
 		Ports:    []Port{{portName("a"), 80}},
 	}, nil
 }
@@ -38,6 +51,7 @@ func (s *scripted) Volume() bool { return false }
 func poll(t *testing.T, source *scripted, test func(*testing.T, *Poller)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPoller(source, 15*time.Second, 10)
+		p.Told = func(_ Totals, err error) { source.now(func() { source.told = append(source.told, err) }) }
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { p.Run(ctx); close(ended) }()
@@ -64,9 +78,11 @@ func TestNothingIsReadUnlessAsked(t *testing.T) {
 	poll(t, source, func(t *testing.T, p *Poller) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if source.reads != 1 {
-			t.Errorf("%d readings in an hour in which nobody asked, want that of the start", source.reads)
-		}
+		source.now(func() {
+			if source.reads != 1 {
+				t.Errorf("%d readings in an hour in which nobody asked, want that of the start", source.reads)
+			}
+		})
 		for i, want := range []uint64{1, 1, 2, 2, 3} { // each asks 8 s after the one before
 			if got := ask(t, p); got != want {
 				t.Errorf("asked %d times: %d connections, want %d", i+1, got, want)
@@ -84,9 +100,11 @@ func TestReadingTakesAHundredthOfTheTime(t *testing.T) {
 			p.Ask()
 			time.Sleep(time.Minute)
 		}
-		if got := source.reads - 1; got < 10 || got > 12 {
-			t.Errorf("%d readings of 3 s in an hour, want one in five to six minutes", got)
-		}
+		source.now(func() {
+			if got := source.reads - 1; got < 10 || got > 12 {
+				t.Errorf("%d readings of 3 s in an hour, want one in five to six minutes", got)
+			}
+		})
 	})
 }
 
@@ -96,7 +114,7 @@ func TestWhoAsksDoesNotWaitForLong(t *testing.T) {
 		if got := ask(t, p); got != 1 {
 			t.Errorf("%d connections, want 1", got)
 		}
-		source.takes = 5 * time.Second
+		source.now(func() { source.takes = 5 * time.Second })
 		time.Sleep(time.Minute)
 		begin := time.Now()
 		if got := ask(t, p); got != 1 || time.Since(begin) != DefaultPatience {
@@ -112,28 +130,28 @@ func TestWhoAsksDoesNotWaitForLong(t *testing.T) {
 func TestAReadingThatFails(t *testing.T) {
 	source := &scripted{err: errors.New("no")}
 	poll(t, source, func(t *testing.T, p *Poller) {
-		var told []error
-		p.Told = func(_ Totals, err error) { told = append(told, err) }
 		if _, _, ok := p.Await(); ok {
 			t.Error("there are totals before anything was read")
 		}
 		time.Sleep(16 * time.Second)
-		source.err = nil // the third is the start: it was counted before
+		source.now(func() { source.err = nil }) // the third is the start: it was counted before
 		time.Sleep(15 * time.Second)
 		if got := ask(t, p); got != 1 {
 			t.Errorf("%d connections, want 1", got)
 		}
-		source.err = errors.New("no")
+		source.now(func() { source.err = errors.New("no") })
 		time.Sleep(time.Minute)
 		if got := ask(t, p); got != 1 {
 			t.Errorf("%d connections after a failure, want the 1 of before", got)
 		}
-		source.err = nil
+		source.now(func() { source.err = nil })
 		time.Sleep(time.Minute)
 		if got := ask(t, p); got != 3 {
 			t.Errorf("%d connections, want all 3", got)
 		}
-		if len(told) != 4 || told[0] == nil || told[1] != nil || told[2] == nil || told[3] != nil {
+		var told []error
+		source.now(func() { told = source.told })
+		if len(told) != 5 || told[0] == nil || told[1] == nil || told[2] != nil || told[3] == nil || told[4] != nil {
 			t.Errorf("it told of %v", told)
 		}
 	})
