@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,7 @@ type drained struct {
 	t      *testing.T
 	store  *proxier.Store
 	kernel *ipvstest.Kernel
+	mu     sync.Mutex // guards driven
 	driven []proxier.Report
 	config ipvs.Config
 	stop   func()
@@ -47,7 +49,11 @@ func drain(t *testing.T, test func(*drained)) {
 }
 
 // Synced keeps what the reconciler reports.
-func (d *drained) Synced(r proxier.Report) { d.driven = append(d.driven, r) }
+func (d *drained) Synced(r proxier.Report) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.driven = append(d.driven, r)
+}
 
 func (d *drained) start() {
 	r := proxier.Reconciler{
@@ -87,6 +93,8 @@ func (d *drained) expect(after time.Duration, line string, want bool) {
 // last counts.
 func (d *drained) expectDrains(want proxier.Drains) {
 	d.t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var got proxier.Drains
 	for _, r := range d.driven {
 		n := r.Plan.(proxier.DrainCounter).Drains()
