@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,26 +161,26 @@ func TestAPassAfterAFailedOneRepairsNothing(t *testing.T) {
 
 func TestAPollTakesLittleTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		takes, glances, told := time.Duration(0), 0, 0
+		var takes, glances, told atomic.Int64
 		p := &proxier.Poll{Name: "recorder", Glance: func(context.Context) (string, error) {
-			time.Sleep(takes)
-			if glances++; glances%2 == 0 {
+			time.Sleep(time.Duration(takes.Load()))
+			if glances.Add(1)%2 == 0 {
 				return "", errors.New("no answer")
 			}
 			return "something", nil
 		}}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- p.Watch(ctx, func(proxier.Drift) { told++ }) }()
+		go func() { done <- p.Watch(ctx, func(proxier.Drift) { told.Add(1) }) }()
 		pass(time.Minute)
-		if glances < 100 || told != (glances+1)/2 {
-			t.Errorf("%d glances in a minute, of which %d told something; want two a second, and half of them", glances, told)
+		if g, n := glances.Load(), told.Load(); g < 100 || n != (g+1)/2 {
+			t.Errorf("%d glances in a minute, of which %d told something; want two a second, and half of them", g, n)
 		}
-		takes = 100 * time.Millisecond
+		takes.Store(int64(100 * time.Millisecond))
 		pass(time.Second)
-		before := glances
+		before := glances.Load()
 		pass(100 * time.Second)
-		if n := glances - before; n < 9 || n > 11 {
+		if n := glances.Load() - before; n < 9 || n > 11 {
 			t.Errorf("%d glances of 100 ms in 100 s, want ten", n)
 		}
 		cancel()
