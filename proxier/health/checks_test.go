@@ -161,8 +161,8 @@ func TestAnUnchangedCheckKeepsItsListener(t *testing.T) {
 		t.Error("the listener is another one")
 	}
 	// One that has broken down is replaced.
-	before.listener.Close()
-	<-before.ended
+	before.Close()
+	<-before.Ended()
 	c.Sync(stateOf(t, nil, balanced{"web", port, 3}))
 	expect(t, "127.0.0.1", port, "200 3")
 }

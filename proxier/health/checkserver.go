@@ -31,10 +31,8 @@ type checkServer struct {
 
 // A checkListener is a checkServer on one address.
 type checkListener struct {
-	address  netip.Addr
-	listener net.Listener
-	server   *http.Server
-	ended    chan struct{} // closed when it does not serve any more
+	*listen.Opening
+	address netip.Addr
 }
 
 // ServeHTTP answers any path and method.
@@ -48,10 +46,10 @@ func (s *checkServer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 func (s *checkServer) listenOn(addresses []netip.Addr) error {
 	var keep []*checkListener
 	for _, l := range s.listening {
-		if l.serves() && slices.Contains(addresses, l.address) {
+		if l.Serves() && slices.Contains(addresses, l.address) {
 			keep = append(keep, l)
 		} else {
-			l.close()
+			l.Close()
 		}
 	}
 	s.listening = keep
@@ -70,7 +68,7 @@ func (s *checkServer) listenOn(addresses []netip.Addr) error {
 	}
 	if err := errors.Join(problems...); err != nil {
 		for _, l := range added {
-			l.close()
+			l.Close()
 		}
 		return fmt.Errorf("health check node port %d: %w", s.port, err)
 	}
@@ -81,7 +79,7 @@ func (s *checkServer) listenOn(addresses []netip.Addr) error {
 // close ends all listeners.
 func (s *checkServer) close() {
 	for _, l := range s.listening {
-		l.close()
+		l.Close()
 	}
 	s.listening = nil
 }
@@ -91,31 +89,11 @@ func (s *checkServer) listen(address netip.Addr) (*checkListener, error) {
 	if s.family == proxier.IPv6 {
 		network = "tcp6" // which leaves IPv4 to the other family's server
 	}
-	listener, err := new(net.ListenConfig).Listen(context.Background(), network, netip.AddrPortFrom(address, s.port).String())
+	opening, err := listen.Open(context.Background(), network, netip.AddrPortFrom(address, s.port).String(), newHTTPServer(s))
 	if err != nil {
 		return nil, err
 	}
-	l := &checkListener{address: address, listener: listener, server: newHTTPServer(s), ended: make(chan struct{})}
-	go func() {
-		defer close(l.ended)
-		_ = l.server.Serve(listen.Limit(listener)) // the next Sync finds out and tries again
-	}()
-	return l, nil
-}
-
-func (l *checkListener) serves() bool {
-	select {
-	case <-l.ended:
-		return false
-	default:
-		return true
-	}
-}
-
-// close frees the address before it returns.
-func (l *checkListener) close() {
-	_ = l.listener.Close() // the server does so later, if it has not begun to serve
-	_ = l.server.Close()
+	return &checkListener{Opening: opening, address: address}, nil
 }
 
 // hostAddresses are all addresses of this host's interfaces; those of IPv6 that

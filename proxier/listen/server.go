@@ -19,9 +19,6 @@ import (
 // Retry is the time between two attempts to listen on the address of a Server.
 const Retry = 5 * time.Second
 
-// farewell is how long requests may run on at an address that was given up.
-const farewell = 10 * time.Second
-
 // A Server serves HTTP at one address, which can change. Its exported fields are
 // set before Run. It is safe for concurrent use.
 type Server struct {
@@ -38,7 +35,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	place    Place
-	open     *opening // nil where nothing is listened on
+	open     *Opening // nil where nothing is listened on
 	moved    chan struct{}
 	finished bool
 }
@@ -106,14 +103,14 @@ func (s *Server) ensure(ctx context.Context) (Place, <-chan struct{}, error) {
 	switch {
 	case !s.place.Address.IsValid():
 		return s.place, nil, nil
-	case s.open != nil && s.open.serves():
-		return s.place, s.open.ended, nil
+	case s.open != nil && s.open.Serves():
+		return s.place, s.open.Ended(), nil
 	}
 	var err error
 	if s.open, err = s.listen(ctx, s.place.Address); err != nil {
 		return s.place, nil, err
 	}
-	return s.place, s.open.ended, nil
+	return s.place, s.open.Ended(), nil
 }
 
 // Move makes the server listen somewhere else. The new address is listened on
@@ -129,12 +126,12 @@ func (s *Server) Move(ctx context.Context, to Place) error {
 		return nil
 	}
 	old := s.open
-	var next *opening
+	var next *Opening
 	if to.Address.IsValid() {
 		var err error
 		next, err = s.listen(ctx, to.Address)
 		if err != nil && old != nil && to.Address.Port() == from.Address.Port() {
-			old.leave()
+			old.Leave()
 			if next, err = s.listen(ctx, to.Address); err != nil {
 				// If this fails, Run tries again.
 				s.open, _ = s.listen(ctx, from.Address)
@@ -146,7 +143,7 @@ func (s *Server) Move(ctx context.Context, to Place) error {
 	}
 	s.place, s.open = to, next
 	if old != nil {
-		old.leave()
+		old.Leave()
 	}
 	select {
 	case s.moved <- struct{}{}:
@@ -161,13 +158,12 @@ func (s *Server) finish() {
 	defer s.mu.Unlock()
 	s.finished = true
 	if s.open != nil {
-		_ = s.open.listener.Close()
-		_ = s.open.server.Close()
+		s.open.Close()
 	}
 }
 
 // listen begins to serve at an address; s.mu is held.
-func (s *Server) listen(ctx context.Context, at netip.AddrPort) (*opening, error) {
+func (s *Server) listen(ctx context.Context, at netip.AddrPort) (*Opening, error) {
 	if s.finished {
 		return nil, errors.New("the server has ended")
 	}
@@ -175,42 +171,9 @@ func (s *Server) listen(ctx context.Context, at netip.AddrPort) (*opening, error
 	if at.Addr().IsUnspecified() {
 		address = net.JoinHostPort("", strconv.Itoa(int(at.Port()))) // of both families
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	o, err := Open(ctx, "tcp", address, s.New())
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", s.Field, at, err)
 	}
-	o := &opening{listener: listener, server: s.New(), ended: make(chan struct{})}
-	go func() {
-		defer close(o.ended)
-		_ = o.server.Serve(Limit(listener)) // Run tries again
-	}()
 	return o, nil
-}
-
-// An opening is an address that is listened on.
-type opening struct {
-	listener net.Listener
-	server   *http.Server
-	ended    chan struct{} // closed when it does not serve any more
-}
-
-func (o *opening) serves() bool {
-	select {
-	case <-o.ended:
-		return false
-	default:
-		return true
-	}
-}
-
-// leave frees the address before it returns; requests may go on for a while.
-func (o *opening) leave() {
-	_ = o.listener.Close() // Shutdown does so later, if Serve has not begun
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), farewell)
-		defer cancel()
-		if o.server.Shutdown(ctx) != nil {
-			_ = o.server.Close()
-		}
-	}()
 }
