@@ -72,7 +72,8 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 	f.reconciler.tell(ctx, report)
 	if report.Err != nil {
 		f.forget()
-		return outcome{}, fmt.Errorf("%s over %s: %w", report.Dataplane, report.Family, report.Err)
+		// Nobody waits for it: there is no haste to repeat it.
+		return outcome{compared: true}, fmt.Errorf("%s over %s: %w", report.Dataplane, report.Family, report.Err)
 	}
 	more := report.Plan.Summary().More && !report.DryRun
 	return outcome{

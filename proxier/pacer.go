@@ -71,7 +71,8 @@ type cycle struct {
 	stop <-chan struct{}
 }
 
-// An outcome is what a pass that did not fail says about the next.
+// An outcome is what a pass says about the next; of one that failed only compared
+// counts.
 type outcome struct {
 	// compared is whether the kernel itself was looked at, rather than what was
 	// remembered of it; comparing is how long that took.
@@ -90,7 +91,7 @@ func (c *cycle) run(ctx context.Context) error {
 	retry, resync := stopped(), stopped()
 	var due <-chan time.Time          // the Pacer's interval after the last pass
 	var later, urgent <-chan struct{} // c.later and c.urgent, once they count
-	failures := 0
+	failures, hasty := 0, false       // whether MinInterval does not count for the retry
 	for {
 		hurry := false
 		select {
@@ -108,6 +109,7 @@ func (c *cycle) run(ctx context.Context) error {
 		case <-urgent:
 			hurry = true
 		case <-retry.C:
+			hurry = hasty
 		case <-resync.C:
 			c.forget()
 		}
@@ -131,10 +133,17 @@ func (c *cycle) run(ctx context.Context) error {
 		if err != nil {
 			failures++
 			urgent = nil
-			retry.Reset(c.pacer.backoff(failures))
+			// What a pass remembered may have been wrong, such as a set that somebody
+			// has deleted together with the rules that were to be repaired. So one
+			// that had not looked at the kernel is repeated at once.
+			if hasty = failures == 1 && !done.compared; hasty {
+				retry.Reset(0)
+			} else {
+				retry.Reset(c.pacer.backoff(failures))
+			}
 			continue
 		}
-		failures = 0
+		failures, hasty = 0, false
 		if done.more {
 			retry.Reset(0)
 		}

@@ -84,12 +84,13 @@ func (r *Reconciler) RunUntil(ctx context.Context, stop <-chan struct{}) error {
 
 func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
 	r.planning, r.idle = 0, true
+	looked := r.looking || r.state == nil
 	err := r.Sync(ctx)
 	if r.Progress != nil && ctx.Err() == nil {
 		r.Progress.Done(r.state, err)
 	}
 	if err != nil {
-		return outcome{}, err
+		return outcome{compared: looked}, err
 	}
 	done := outcome{compared: r.looking, comparing: r.planning, idle: r.idle}
 	r.looking = false

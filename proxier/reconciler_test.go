@@ -244,6 +244,24 @@ func TestAFailedPassIsRepeatedEverMoreSlowly(t *testing.T) {
 	})
 }
 
+// What a pass remembers may be wrong; when it has looked, only time may help.
+func TestAFailureFromMemoryIsRepeatedAtOnceButOnce(t *testing.T) {
+	store := clustergen.Uniform(3, 1)
+	run(t, seldom, store, func(d *recorder, _ *reporter) {
+		pass(time.Minute)
+		d.answer(errors.New("no such set"), true)
+		before := count(d)
+		store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, 1))
+		pass(100 * time.Millisecond)
+		if n := count(d) - before; n != 2 {
+			t.Errorf("%d passes right after one that fails without having looked, want that and its repetition", n)
+		}
+		if _, forgot := d.seen(); !forgot {
+			t.Error("the repetition believes what the failed pass did")
+		}
+	})
+}
+
 func TestTheKernelIsComparedThoughNothingChanged(t *testing.T) {
 	store := clustergen.Uniform(3, 1)
 	run(t, pacer, store, func(d *recorder, seen *reporter) {
