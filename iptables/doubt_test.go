@@ -81,6 +81,7 @@ type glance struct {
 	content  uint64
 	fail     bool
 	thorough bool
+	locked   bool // by others before
 	want     bool
 	digests  int // so far
 }
@@ -89,19 +90,25 @@ func TestTableWatch(t *testing.T) {
 	w := tableWatch{}
 	w.wrote(legacytable.Info{Entries: 10})
 	digests := 0
-	const takes = 5 * time.Millisecond // so that the content is looked at each 5 s
+	const takes = 5 * time.Millisecond // so that the content is looked at each 100 s, or 0.5 s
 	for _, l := range []glance{
-		{"what we wrote", 1, 10, 100, false, true, false, 1},
-		{"too early for the content", 2, 10, 101, false, true, false, 1},
-		{"not thorough", 20, 10, 101, false, false, false, 1},
-		{"other content of the same size", 21, 10, 101, false, true, true, 2},
-		{"told once", 40, 10, 101, false, true, false, 3},
-		{"a stranger's chain", 41, 12, 101, false, true, false, 4},
-		{"a rule of ours", 42, 13, 102, false, true, true, 5},
-		{"content that cannot be read", 43, 14, 0, true, true, true, 6},
-		{"a change while the content is not known", 44, 15, 103, false, true, true, 6},
+		{"what we wrote", 1, 10, 100, false, true, false, false, 1},
+		{"too early for the content", 99, 10, 101, false, true, false, false, 1},
+		{"not thorough", 200, 10, 101, false, false, false, false, 1},
+		{"other content of the same size", 201, 10, 101, false, true, false, true, 2},
+		{"told once", 400, 10, 101, false, true, false, false, 3},
+		{"a stranger's chain", 401, 12, 101, false, true, false, false, 4},
+		{"a rule of ours", 402, 13, 102, false, true, false, true, 5},
+		{"others had the lock", 403, 13, 103, false, true, true, true, 6},
+		{"they gave it back once", 404, 13, 104, false, true, false, false, 6},
+		{"others have the lock all the time", 404, 13, 104, false, true, true, true, 7},
+		{"too early even so", 404, 13, 105, false, true, true, false, 7},
+		{"what was too early", 405, 13, 105, false, true, false, true, 8},
+		{"content that cannot be read", 406, 14, 0, true, true, false, true, 9},
+		{"a change while the content is not known", 407, 15, 103, false, true, false, true, 9},
 	} {
 		now := time.Unix(int64(l.at), 0)
+		w.locked = w.locked || l.locked
 		have := w.look(l.thorough, legacytable.Info{Entries: l.entries}, func() time.Time {
 			now = now.Add(takes)
 			return now

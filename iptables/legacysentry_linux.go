@@ -19,6 +19,7 @@ type legacySentry struct {
 	// then.
 	mu     sync.Mutex
 	socket *legacytable.Socket
+	lock   *lockWatch
 	tables map[string]*tableWatch
 }
 
@@ -31,8 +32,12 @@ func WatchTables(tool *Tool, dataplane *Dataplane) (proxier.Sentry, error) {
 	if err != nil {
 		return nil, err
 	}
+	lock, err := watchLock(lockFile())
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
 	s := &legacySentry{
-		suspicion: suspicion{dataplane: dataplane}, socket: socket,
+		suspicion: suspicion{dataplane: dataplane}, socket: socket, lock: lock,
 		tables: map[string]*tableWatch{NAT: {}, Filter: {}},
 	}
 	s.wrote()
@@ -50,7 +55,7 @@ func (s *legacySentry) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 		case <-ctx.Done():
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			err := s.socket.Close()
+			err := errors.Join(s.socket.Close(), s.lock.close())
 			s.socket = nil
 			return errors.Join(ctx.Err(), err)
 		case <-ticker.C:
@@ -65,6 +70,11 @@ func (s *legacySentry) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 
 // look looks at the tables. mu is held.
 func (s *legacySentry) look(thorough bool) {
+	if s.lock.released() {
+		for _, w := range s.tables {
+			w.locked = true
+		}
+	}
 	for _, table := range []string{NAT, Filter} {
 		info, err := s.socket.Info(table)
 		if err != nil {
@@ -99,6 +109,7 @@ func (s *legacySentry) writing() (started func(pid int), done func()) {
 
 // wrote takes the tables for ours as they are. mu is held.
 func (s *legacySentry) wrote() {
+	s.lock.released() // by us
 	for table, w := range s.tables {
 		if info, err := s.socket.Info(table); err == nil {
 			w.wrote(info)

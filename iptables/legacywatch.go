@@ -8,30 +8,35 @@ import (
 
 // A tableWatch decides when a table of iptables-legacy was changed by somebody
 // else. It compares the Info each time, and the content where that says little:
-// when the Info changed, so that others may write chains of their own, and at
-// times for changes that leave the Info as it is.
+// when the Info changed, so that others may write chains of their own, when others
+// had the lock, and at times for those who lock nothing and leave the Info as it is.
 type tableWatch struct {
 	// info is the last known.
 	info legacytable.Info
 	// digest is of what is ours; only if digested.
 	digest   uint64
 	digested bool
-	// next is when the content is compared again although the Info is the same.
-	next time.Time
+	// locked is whether somebody had the lock since the digest was taken.
+	locked bool
+	// ended is when the digest was taken, and took how long that took.
+	ended time.Time
+	took  time.Duration
 }
 
-// How often a table is looked at. The content is compared with every other look
-// at most, which repairs a rule that moved within a second, and never so often
-// that it takes more than a thousandth of the time: an idle node shall stay one.
+// How often a table is looked at. An idle node shall stay one: without a reason
+// the content is compared so rarely that it takes a twenty-thousandth of the time,
+// and never so often that it takes more than a hundredth.
 const (
-	legacyPoll    = 400 * time.Millisecond
-	legacyCompare = legacyPoll + legacyPoll/2 // with the look after the next
-	legacyShare   = 1000
+	legacyPoll          = 400 * time.Millisecond
+	legacyCompare       = legacyPoll + legacyPoll/2 // with the look after the next
+	legacyShare         = 20_000
+	legacyShareIfLocked = 100
 )
 
-// wrote remembers the Info after a write of our own, or at the start.
+// wrote remembers the Info after a write of our own, or at the start. The content
+// is taken as soon as that is not too often.
 func (w *tableWatch) wrote(info legacytable.Info) {
-	w.info, w.digested = info, false
+	w.info, w.digested, w.locked = info, false, true
 }
 
 // look reports whether somebody else has changed what is ours, or may have. It
@@ -40,7 +45,7 @@ func (w *tableWatch) wrote(info legacytable.Info) {
 func (w *tableWatch) look(thorough bool, info legacytable.Info, now func() time.Time, digest func() (uint64, error)) bool {
 	same := info == w.info
 	start := now()
-	if same && (!thorough || start.Before(w.next)) {
+	if same && (!thorough || start.Before(w.next())) {
 		return false
 	}
 	w.info = info
@@ -48,12 +53,20 @@ func (w *tableWatch) look(thorough bool, info legacytable.Info, now func() time.
 		return true
 	}
 	sum, err := digest()
-	end := now()
-	w.next = end.Add(max(legacyCompare, legacyShare*end.Sub(start)))
+	w.ended, w.locked = now(), false
+	w.took = w.ended.Sub(start)
 	before, compared := w.digest, w.digested
 	w.digest, w.digested = sum, err == nil
 	if err != nil { // nobody can tell; if it did not change at least its size did not
 		return !same
 	}
 	return compared && sum != before
+}
+
+// next is when the content is compared again although the Info is the same.
+func (w *tableWatch) next() time.Time {
+	if w.locked {
+		return w.ended.Add(legacyShareIfLocked * w.took)
+	}
+	return w.ended.Add(max(legacyCompare, legacyShare*w.took))
 }

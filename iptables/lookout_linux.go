@@ -64,8 +64,12 @@ func written(c nftcommit.Commit, family nftcommit.Family) Doubt {
 	return d
 }
 
-// lookoutPoll lies between two looks at the tables of the legacy variant.
-const lookoutPoll = time.Second
+// lookoutPoll lies between two looks at the tables of the legacy variant; their
+// content is looked at for a thousandth of the time at most.
+const (
+	lookoutPoll  = time.Second
+	lookoutShare = 1000
+)
 
 // A tableLookout looks at the legacy variant: the kernel tells nobody.
 type tableLookout struct {
@@ -82,8 +86,7 @@ type lookedAt struct {
 	info legacytable.Info
 	// content is the digest of a Service proxy's chains.
 	content uint64
-	// next is when the content may be looked at again: it takes a hundredth of
-	// the time at most.
+	// next is when the content may be looked at again.
 	next time.Time
 }
 
@@ -142,7 +145,7 @@ func (l *tableLookout) lookAt(name string, table *lookedAt) []string {
 	start := time.Now()
 	owned := func(chain string) bool { return OwnedChain(name, chain) }
 	content, err := l.socket.Digest(name, info, owned)
-	table.next = time.Now().Add(legacyShare * time.Since(start))
+	table.next = time.Now().Add(lookoutShare * time.Since(start))
 	if err != nil {
 		return nil
 	}

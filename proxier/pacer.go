@@ -41,11 +41,21 @@ func (p Pacer) interval(done outcome, took time.Duration) time.Duration {
 	return p.MinInterval
 }
 
-// resyncShare bounds what comparing costs: at most a hundredth of the time.
-const resyncShare = 100
+// What comparing costs: at most a hundredth of the time. Where Sentries tell of
+// drift it only finds what they overlook, and an idle node shall stay one: then a
+// ten-thousandth, or once an hour if that is more often.
+const (
+	resyncShare   = 100
+	watchedShare  = 10_000
+	watchedResync = time.Hour
+)
 
-// resync is when to compare next, if the last comparison took that long.
-func (p Pacer) resync(took time.Duration) time.Duration {
+// resync is when to compare next, if the last comparison took that long, and
+// Sentries may be watching meanwhile.
+func (p Pacer) resync(took time.Duration, watched bool) time.Duration {
+	if watched {
+		return max(p.Resync, min(took*watchedShare, watchedResync))
+	}
 	return max(p.Resync, took*resyncShare)
 }
 
@@ -78,6 +88,8 @@ type outcome struct {
 	// remembered of it; comparing is how long that took.
 	compared  bool
 	comparing time.Duration
+	// watched is whether Sentries tell of drift, so that there is less to find.
+	watched bool
 	// more is whether there is more to do, though nothing changes.
 	more bool
 	// idle is whether there was nothing to write.
@@ -148,7 +160,7 @@ func (c *cycle) run(ctx context.Context) error {
 			retry.Reset(0)
 		}
 		if c.pacer.Resync > 0 && done.compared {
-			resync.Reset(c.pacer.resync(done.comparing))
+			resync.Reset(c.pacer.resync(done.comparing, done.watched))
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{compared: looked}, err
 	}
-	done := outcome{compared: r.looking, comparing: r.planning, idle: r.idle}
+	done := outcome{compared: r.looking, comparing: r.planning, watched: r.guard.watchedBy(r.Sentries), idle: r.idle}
 	r.looking = false
 	return done, nil
 }

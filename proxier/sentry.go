@@ -76,8 +76,9 @@ type guard struct {
 	// wake receives when there is something to look at; it may be nil.
 	wake chan struct{}
 
-	mu    sync.Mutex
-	posts map[string]*post // by dataplane
+	mu       sync.Mutex
+	posts    map[string]*post // by dataplane
+	watching int              // Sentries
 }
 
 // A post is what is known of one dataplane.
@@ -104,13 +105,29 @@ const maxTold = 16
 func (r *Reconciler) watch(ctx context.Context, running *sync.WaitGroup) {
 	r.guard.wake = make(chan struct{}, 1)
 	for _, s := range r.Sentries {
+		r.guard.count(+1)
 		running.Go(func() {
+			defer r.guard.count(-1)
 			err := s.Watch(ctx, func(d Drift) { r.guard.alarm(told{s, d}, time.Now()) })
 			if err != nil && ctx.Err() == nil && r.SentryFailed != nil {
 				r.SentryFailed(s, err)
 			}
 		})
 	}
+}
+
+// count is told of Sentries that begin to watch, or watch no more.
+func (g *guard) count(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.watching += n
+}
+
+// watchedBy reports whether all these Sentries watch, and there are any.
+func (g *guard) watchedBy(all []Sentry) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(all) > 0 && g.watching == len(all)
 }
 
 func (g *guard) post(dataplane string) *post {

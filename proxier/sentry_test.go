@@ -18,6 +18,7 @@ import (
 // A sentry of the recorder that tells what the test wants.
 type sentry struct {
 	tell chan func(proxier.Drift)
+	fail error // of Watch, at once
 
 	mu       sync.Mutex
 	rechecks int
@@ -28,6 +29,9 @@ func newSentry() *sentry { return &sentry{} }
 func (s *sentry) Dataplane() string { return "recorder" }
 
 func (s *sentry) Watch(ctx context.Context, tell func(proxier.Drift)) error {
+	if s.fail != nil {
+		return s.fail
+	}
 	s.tell <- tell
 	<-ctx.Done()
 	return ctx.Err()
@@ -68,6 +72,33 @@ func TestDriftIsRepairedAtOnce(t *testing.T) {
 			t.Errorf("one repair is a feud: %+v", last.Feud)
 		}
 	})
+}
+
+// Comparing finds only what a Sentry overlooks: an idle node shall stay one.
+func TestTheKernelIsComparedSeldomWhereItIsWatched(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		sentry      *sentry
+		takes       time.Duration
+		least, most int // passes in ten hours
+	}{
+		{"nobody watches", nil, 10 * time.Millisecond, 598, 601},
+		{"a small cluster", newSentry(), 10 * time.Millisecond, 350, 362},
+		{"a large cluster", newSentry(), time.Second, 9, 11},
+		{"a Sentry that has failed", &sentry{fail: errors.New("no memory")}, 10 * time.Millisecond, 598, 601},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			runWatched(t, pacer, clustergen.Uniform(3, 1), test.sentry, func(d *recorder, _ *reporter) {
+				d.takes(test.takes)
+				pass(3 * time.Hour) // how long the first one took does not count any more
+				before := count(d)
+				pass(10 * time.Hour)
+				if n := count(d) - before; n < test.least || n > test.most {
+					t.Errorf("%d comparisons of %v in ten hours, want %d to %d", n, test.takes, test.least, test.most)
+				}
+			})
+		})
+	}
 }
 
 func TestAFalseAlarmIsNoDrift(t *testing.T) {

@@ -97,7 +97,13 @@ func (p *program) awaitInForce(t *testing.T) {
 // await waits until nothing is missing.
 func (p *program) await(t *testing.T, missing func() string) {
 	t.Helper()
-	tick, end := time.NewTicker(time.Second), time.After(deadline)
+	p.awaitEach(t, time.Second, missing)
+}
+
+// awaitEach asks as often as that.
+func (p *program) awaitEach(t *testing.T, interval time.Duration, missing func() string) {
+	t.Helper()
+	tick, end := time.NewTicker(interval), time.After(deadline)
 	defer tick.Stop()
 	for {
 		why := missing()
