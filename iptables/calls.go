@@ -96,6 +96,7 @@ func writeTable(b *strings.Builder, table string, write []*Chain, jumps []jumpPa
 	if len(write)+len(jumps)+len(flush)+len(remove) == 0 {
 		return
 	}
+	b.Grow(sizeOf(write))
 	b.WriteString("*" + table + "\n")
 	for _, c := range write {
 		b.WriteString(":" + c.Name + " - [0:0]\n")
@@ -120,6 +121,18 @@ func writeTable(b *strings.Builder, table string, write []*Chain, jumps []jumpPa
 		b.WriteString("-X " + c.Name + "\n")
 	}
 	b.WriteString("COMMIT\n")
+}
+
+// sizeOf is how many bytes chains take when they are rendered, about.
+func sizeOf(chains []*Chain) int {
+	n := 0
+	for _, c := range chains {
+		n += len(c.Name) + len(": - [0:0]\n")
+		for _, rule := range c.Rules {
+			n += len("-A ") + len(c.Name) + len(" ") + len(rule) + len("\n")
+		}
+	}
+	return n
 }
 
 // calleesFirst orders chains so that each comes after all it jumps to.

@@ -106,9 +106,10 @@ func TestTableWatch(t *testing.T) {
 		{"what was too early", 405, 13, 105, false, true, false, true, 8},
 		{"content that cannot be read", 406, 14, 0, true, true, false, true, 9},
 		{"a change while the content is not known", 407, 15, 103, false, true, false, true, 9},
+		{"others had the lock while it is not known", 408, 15, 103, false, true, true, false, 10},
 	} {
 		now := time.Unix(int64(l.at), 0)
-		w.locked = w.locked || l.locked
+		w.due = w.due || l.locked
 		have := w.look(l.thorough, legacytable.Info{Entries: l.entries}, func() time.Time {
 			now = now.Add(takes)
 			return now

@@ -25,8 +25,8 @@ type legacySentry struct {
 
 // WatchTables returns the Sentry of the legacy variant, for the network
 // namespace of the calling thread. The Tool's own writes are not told from now
-// on, unless somebody else writes in the milliseconds between such a write and
-// the look that follows it: this is left to the regular comparison.
+// on. Who changes neither number nor size of the entries between such a write and
+// the look that follows it is left to the regular comparison.
 func WatchTables(tool *Tool, dataplane *Dataplane) (proxier.Sentry, error) {
 	socket, err := legacytable.Open(tool.Family == proxier.IPv6)
 	if err != nil {
@@ -72,7 +72,7 @@ func (s *legacySentry) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 func (s *legacySentry) look(thorough bool) {
 	if s.lock.released() {
 		for _, w := range s.tables {
-			w.locked = true
+			w.due = true
 		}
 	}
 	for _, table := range []string{NAT, Filter} {
@@ -96,13 +96,12 @@ func (s *legacySentry) look(thorough bool) {
 func (s *legacySentry) writing() (started func(pid int), done func()) {
 	s.mu.Lock()
 	if s.socket != nil {
-		s.look(false) // what comes after the write is more worth a thorough one
+		s.look(false) // others wrote what is different now
 	}
 	return func(int) {}, func() {
 		defer s.mu.Unlock()
 		if s.socket != nil {
 			s.wrote()
-			s.look(true)
 		}
 	}
 }

@@ -16,8 +16,8 @@ type tableWatch struct {
 	// digest is of what is ours; only if digested.
 	digest   uint64
 	digested bool
-	// locked is whether somebody had the lock since the digest was taken.
-	locked bool
+	// due is whether there is a reason to take the digest: somebody had the lock.
+	due bool
 	// ended is when the digest was taken, and took how long that took.
 	ended time.Time
 	took  time.Duration
@@ -27,16 +27,16 @@ type tableWatch struct {
 // the content is compared so rarely that it takes a twenty-thousandth of the time,
 // and never so often that it takes more than a hundredth.
 const (
-	legacyPoll          = 400 * time.Millisecond
-	legacyCompare       = legacyPoll + legacyPoll/2 // with the look after the next
-	legacyShare         = 20_000
-	legacyShareIfLocked = 100
+	legacyPoll       = 400 * time.Millisecond
+	legacyCompare    = legacyPoll + legacyPoll/2 // with the look after the next
+	legacyShare      = 20_000
+	legacyShareIfDue = 100
 )
 
 // wrote remembers the Info after a write of our own, or at the start. The content
 // is taken as soon as that is not too often.
 func (w *tableWatch) wrote(info legacytable.Info) {
-	w.info, w.digested, w.locked = info, false, true
+	w.info, w.digested, w.due = info, false, true
 }
 
 // look reports whether somebody else has changed what is ours, or may have. It
@@ -53,7 +53,7 @@ func (w *tableWatch) look(thorough bool, info legacytable.Info, now func() time.
 		return true
 	}
 	sum, err := digest()
-	w.ended, w.locked = now(), false
+	w.ended, w.due = now(), false
 	w.took = w.ended.Sub(start)
 	before, compared := w.digest, w.digested
 	w.digest, w.digested = sum, err == nil
@@ -65,8 +65,8 @@ func (w *tableWatch) look(thorough bool, info legacytable.Info, now func() time.
 
 // next is when the content is compared again although the Info is the same.
 func (w *tableWatch) next() time.Time {
-	if w.locked {
-		return w.ended.Add(legacyShareIfLocked * w.took)
+	if w.due {
+		return w.ended.Add(legacyShareIfDue * w.took)
 	}
 	return w.ended.Add(max(legacyCompare, legacyShare*w.took))
 }

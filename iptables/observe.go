@@ -80,13 +80,16 @@ func (o *Observation) jumps(table string, c *Chain) []string {
 // the word after the last -j or -g outside of quotes: a comment may hold
 // anything.
 func jumpTarget(rule string) string {
-	for _, flag := range []string{"-j ", "-g "} {
-		i := strings.LastIndex(rule, flag)
-		if i < 0 || i > 0 && rule[i-1] != ' ' || strings.Contains(rule[i:], `"`) {
+	rule = rule[strings.LastIndexByte(rule, '"')+1:]
+	for i := len(rule); ; {
+		if i = strings.LastIndexByte(rule[:i], '-'); i < 0 {
+			return ""
+		}
+		flag := rule[i:]
+		if i > 0 && rule[i-1] != ' ' || !strings.HasPrefix(flag, "-j ") && !strings.HasPrefix(flag, "-g ") {
 			continue
 		}
-		target, _, _ := strings.Cut(rule[i+len(flag):], " ")
+		target, _, _ := strings.Cut(flag[len("-j "):], " ")
 		return target
 	}
-	return ""
 }

@@ -5,52 +5,92 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"time"
 
+	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// gcPercent is how much garbage, in percent of what is in use, may gather before it
-// is collected. Go's default, 100, makes the process twice as large as its objects;
-// collecting more often costs little where passes are seconds apart.
-const gcPercent = 50
+// How much garbage, in percent of what is in use, may gather before it is
+// collected. Go's default, 100, makes the process twice as large as its objects;
+// collecting more often costs little where passes are seconds apart. At the start,
+// when the objects become ever more, it would cost as much as all the rest.
+const (
+	gcPercent        = 50
+	gcPercentAtStart = 300
+)
 
-// boundGarbage sets gcPercent, unless the environment variable GOGC says otherwise.
-func boundGarbage() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-}
-
-// A memoryReporter gives memory back to the system after passes that compare with
-// the kernel: reading all rules, and at the start all objects, takes for a moment
-// several times what serving needs, and Go would keep that for minutes.
+// A memoryReporter bounds the memory: that of the first passes by what they need,
+// later by what serving needs. It gives memory back to the system after passes that
+// compare with the kernel: reading all rules, and at the start all objects, takes
+// for a moment several times as much, and Go would keep that for minutes.
 type memoryReporter struct {
-	// retained is how many bytes of heap the process has from the system, and free
-	// gives back those without objects.
+	// retained is how many bytes of heap the process has from the system, free
+	// gives back those without objects, and collect sets the percentage.
 	retained func() uint64
 	free     func()
+	collect  func(percent int)
+
+	mu sync.Mutex
+	// starting are the families without a pass so far.
+	starting map[proxier.Family]bool
 
 	// freeing is held while that goes on, beside the passes.
 	freeing sync.Mutex
 }
 
-func newMemoryReporter() *memoryReporter {
-	return &memoryReporter{retained: retainedHeap, free: debug.FreeOSMemory}
+// newMemoryReporter is for passes with these tools, one for each family. The
+// environment variable GOGC overrules its percentages.
+func newMemoryReporter(tools []*iptables.Tool) *memoryReporter {
+	m := &memoryReporter{
+		retained: retainedHeap, free: debug.FreeOSMemory, collect: func(percent int) { debug.SetGCPercent(percent) },
+		starting: map[proxier.Family]bool{},
+	}
+	if os.Getenv("GOGC") != "" {
+		m.collect = func(int) {}
+	}
+	for _, tool := range tools {
+		m.starting[tool.Family] = true
+	}
+	m.collect(gcPercentAtStart)
+	return m
 }
 
 // worthFreeing is what a process may keep: looking through less than this for what
 // is not in use would cost more than it is worth.
 const worthFreeing = 64 << 20
 
+// freeAfter is when memory is given back: the pass itself holds on to what it has
+// read and written until all have been told of it.
+const freeAfter = time.Second
+
 // Synced looks at the memory when a pass is over.
 func (m *memoryReporter) Synced(r proxier.Report) {
-	if r.Following || !r.Last || !r.Compared || m.retained() < worthFreeing || !m.freeing.TryLock() {
+	if r.Following || !r.Last {
+		return
+	}
+	m.started(r.Family)
+	if !r.Compared || m.retained() < worthFreeing || !m.freeing.TryLock() {
 		return
 	}
 	go func() {
 		defer m.freeing.Unlock()
+		time.Sleep(freeAfter)
 		m.free()
 	}()
+}
+
+// started ends the start with the last family's first pass.
+func (m *memoryReporter) started(family proxier.Family) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.starting[family] {
+		return
+	}
+	delete(m.starting, family)
+	if len(m.starting) == 0 {
+		m.collect(gcPercent)
+	}
 }
 
 func retainedHeap() uint64 {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -27,6 +29,7 @@ func TestMemoryIsGivenBackAfterComparingWithTheKernel(t *testing.T) {
 				freed := 0
 				m := &memoryReporter{retained: func() uint64 { return test.retained }, free: func() { freed++ }}
 				m.Synced(test.report)
+				time.Sleep(freeAfter)
 				synctest.Wait()
 				if freed != test.want {
 					t.Errorf("freed %d times, want %d", freed, test.want)
@@ -43,12 +46,36 @@ func TestMemoryIsGivenBackOnceAtATime(t *testing.T) {
 		for range 3 {
 			m.Synced(proxier.Report{Last: true, Compared: true})
 		}
+		time.Sleep(freeAfter)
 		close(more)
 		synctest.Wait()
 		if freed != 1 {
 			t.Errorf("freed %d times, want once", freed)
 		}
 	})
+}
+
+func TestGarbageIsBoundOnceAllFamiliesHaveStarted(t *testing.T) {
+	var percents []int
+	m := &memoryReporter{
+		retained: func() uint64 { return 0 }, collect: func(percent int) { percents = append(percents, percent) },
+		starting: map[proxier.Family]bool{proxier.IPv4: true, proxier.IPv6: true},
+	}
+	for _, step := range []struct {
+		report proxier.Report
+		want   []int
+	}{
+		{proxier.Report{Family: proxier.IPv6, Last: true}, nil},
+		{proxier.Report{Family: proxier.IPv6, Last: true}, nil},
+		{proxier.Report{Family: proxier.IPv4}, nil},
+		{proxier.Report{Family: proxier.IPv4, Last: true, Following: true}, nil},
+		{proxier.Report{Family: proxier.IPv4, Last: true}, []int{gcPercent}},
+		{proxier.Report{Family: proxier.IPv4, Last: true}, []int{gcPercent}},
+	} {
+		if m.Synced(step.report); !slices.Equal(percents, step.want) {
+			t.Errorf("after %+v: set to %v, want %v", step.report, percents, step.want)
+		}
+	}
 }
 
 func TestTheProcessHasHeap(t *testing.T) {

@@ -71,8 +71,7 @@ func (d *daemon) newResident(ctx context.Context, c *config.Config, in io.Reader
 		r.healthy = newHealthService(logger, c, r.store, r.node, objects.client == nil)
 		r.measured = newMetricsService(logger, r.inForce.Load, r.store, r.node, r.healthy)
 	}
-	boundGarbage()
-	memory := newMemoryReporter()
+	memory := newMemoryReporter(tools)
 	for _, tool := range tools {
 		r.healthy.add(tool.Family)
 		r.reporters[tool.Family] = reporters{
