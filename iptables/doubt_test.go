@@ -90,7 +90,7 @@ func TestTableWatch(t *testing.T) {
 	w := tableWatch{}
 	w.wrote(legacytable.Info{Entries: 10})
 	digests := 0
-	const takes = 5 * time.Millisecond // so that the content is looked at each 100 s, or 0.5 s
+	const takes = 5 * time.Millisecond // so that the content is looked at each 100 s, or 5 s
 	for _, l := range []glance{
 		{"what we wrote", 1, 10, 100, false, true, false, false, 1},
 		{"too early for the content", 99, 10, 101, false, true, false, false, 1},
@@ -99,14 +99,14 @@ func TestTableWatch(t *testing.T) {
 		{"told once", 400, 10, 101, false, true, false, false, 3},
 		{"a stranger's chain", 401, 12, 101, false, true, false, false, 4},
 		{"a rule of ours", 402, 13, 102, false, true, false, true, 5},
-		{"others had the lock", 403, 13, 103, false, true, true, true, 6},
-		{"they gave it back once", 404, 13, 104, false, true, false, false, 6},
-		{"others have the lock all the time", 404, 13, 104, false, true, true, true, 7},
-		{"too early even so", 404, 13, 105, false, true, true, false, 7},
-		{"what was too early", 405, 13, 105, false, true, false, true, 8},
-		{"content that cannot be read", 406, 14, 0, true, true, false, true, 9},
-		{"a change while the content is not known", 407, 15, 103, false, true, false, true, 9},
-		{"others had the lock while it is not known", 408, 15, 103, false, true, true, false, 10},
+		{"others had the lock", 410, 13, 103, false, true, true, true, 6},
+		{"they gave it back once", 420, 13, 104, false, true, false, false, 6},
+		{"they had it again", 421, 13, 104, false, true, true, true, 7},
+		{"and soon once more", 422, 13, 105, false, true, true, false, 7},
+		{"what was too soon", 430, 13, 105, false, true, false, true, 8},
+		{"content that cannot be read", 431, 14, 0, true, true, false, true, 9},
+		{"a change while the content is not known", 432, 15, 103, false, true, false, true, 9},
+		{"others had the lock while it is not known", 440, 15, 103, false, true, true, false, 10},
 	} {
 		now := time.Unix(int64(l.at), 0)
 		w.due = w.due || l.locked

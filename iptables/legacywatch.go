@@ -25,12 +25,12 @@ type tableWatch struct {
 
 // How often a table is looked at. An idle node shall stay one: without a reason
 // the content is compared so rarely that it takes a twenty-thousandth of the time,
-// and never so often that it takes more than a hundredth.
+// and never so often that it takes more than a thousandth.
 const (
 	legacyPoll       = 400 * time.Millisecond
 	legacyCompare    = legacyPoll + legacyPoll/2 // with the look after the next
 	legacyShare      = 20_000
-	legacyShareIfDue = 100
+	legacyShareIfDue = 1000
 )
 
 // wrote remembers the Info after a write of our own, or at the start. The content

@@ -76,7 +76,11 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 		return outcome{compared: true}, fmt.Errorf("%s over %s: %w", report.Dataplane, report.Family, report.Err)
 	}
 	more := report.Plan.Summary().More && !report.DryRun
+	idle := report.Plan.Empty() && !more
 	return outcome{
-		compared: looking, comparing: report.Planning, more: more, idle: report.Plan.Empty() && !more,
+		// Only changes make work for a follower, and a packet on its way may make some
+		// more just after it has looked: that is found once, later.
+		compared: looking, comparing: report.Planning, watched: true, wrote: !looking || !idle,
+		more: more, idle: idle,
 	}, nil
 }

@@ -42,21 +42,48 @@ func (p Pacer) interval(done outcome, took time.Duration) time.Duration {
 }
 
 // What comparing costs: at most a hundredth of the time. Where Sentries tell of
-// drift it only finds what they overlook, and an idle node shall stay one: then a
-// ten-thousandth, or once an hour if that is more often.
+// drift it only finds what they overlook, which is most likely while something is
+// written: after that at most a thousandth, and without it once an hour. So an idle
+// node stays one.
 const (
-	resyncShare   = 100
-	watchedShare  = 10_000
-	watchedResync = time.Hour
+	resyncShare        = 100
+	resyncShareWatched = 1000
+	resyncWatched      = time.Hour
 )
 
-// resync is when to compare next, if the last comparison took that long, and
-// Sentries may be watching meanwhile.
-func (p Pacer) resync(took time.Duration, watched bool) time.Duration {
-	if watched {
-		return max(p.Resync, min(took*watchedShare, watchedResync))
+// resync is how long after the last comparison to make the next. Sentries may be
+// watching meanwhile.
+func (p Pacer) resync(last comparison, watched bool) time.Duration {
+	switch {
+	case !watched:
+		return max(p.Resync, last.took*resyncShare)
+	case last.wrote:
+		// The first comparison finds little to read; reading what was written takes
+		// about as long as writing it.
+		return max(p.Resync, min(max(last.took, last.writing)*resyncShareWatched, resyncWatched))
+	default:
+		return max(p.Resync, resyncWatched)
 	}
-	return max(p.Resync, took*resyncShare)
+}
+
+// A comparison is the last one of the kernel with what it should be.
+type comparison struct {
+	// at is when it ended, and took how long it took.
+	at   time.Time
+	took time.Duration
+	// wrote is whether something was written in that pass or since, and writing
+	// the longest time that took.
+	wrote   bool
+	writing time.Duration
+}
+
+// passed takes note of a pass.
+func (c *comparison) passed(done outcome, now time.Time) {
+	if done.compared {
+		*c = comparison{at: now, took: done.comparing}
+	}
+	c.wrote = c.wrote || done.wrote
+	c.writing = max(c.writing, done.writing)
 }
 
 // A cycle makes passes one after the other, as a Pacer says.
@@ -88,7 +115,12 @@ type outcome struct {
 	// remembered of it; comparing is how long that took.
 	compared  bool
 	comparing time.Duration
-	// watched is whether Sentries tell of drift, so that there is less to find.
+	// wrote is whether something was written, or may have to be soon after, and
+	// writing how long that took.
+	wrote   bool
+	writing time.Duration
+	// watched is whether Sentries tell of drift, so that a comparison has less to
+	// find, and nothing waits for one.
 	watched bool
 	// more is whether there is more to do, though nothing changes.
 	more bool
@@ -101,6 +133,7 @@ type outcome struct {
 // changes.
 func (c *cycle) run(ctx context.Context) error {
 	retry, resync := stopped(), stopped()
+	var compared comparison
 	var due <-chan time.Time          // the Pacer's interval after the last pass
 	var later, urgent <-chan struct{} // c.later and c.urgent, once they count
 	failures, hasty := 0, false       // whether MinInterval does not count for the retry
@@ -159,8 +192,8 @@ func (c *cycle) run(ctx context.Context) error {
 		if done.more {
 			retry.Reset(0)
 		}
-		if c.pacer.Resync > 0 && done.compared {
-			resync.Reset(c.pacer.resync(done.comparing, done.watched))
+		if compared.passed(done, time.Now()); c.pacer.Resync > 0 && !compared.at.IsZero() {
+			resync.Reset(time.Until(compared.at.Add(c.pacer.resync(compared, done.watched))))
 		}
 	}
 }

@@ -40,10 +40,13 @@ type Reconciler struct {
 	// looking is whether the last pass compared with the kernel itself rather
 	// than with what was remembered of it.
 	looking bool
-	// planning is how long the plans of this pass took, and idle whether all of
-	// them were empty.
-	planning time.Duration
-	idle     bool
+	// planning is how long the plans of this pass took, writing how long to apply
+	// them, and idle whether all of them were empty.
+	planning, writing time.Duration
+	idle              bool
+	// refusing is whether the kernel refuses something, which is tried again with
+	// a comparison.
+	refusing bool
 
 	// drifted is whether drift was found that the followers were not told of.
 	drifted   bool
@@ -83,7 +86,7 @@ func (r *Reconciler) RunUntil(ctx context.Context, stop <-chan struct{}) error {
 }
 
 func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
-	r.planning, r.idle = 0, true
+	r.planning, r.writing, r.idle, r.refusing = 0, 0, true, false
 	looked := r.looking || r.state == nil
 	err := r.Sync(ctx)
 	if r.Progress != nil && ctx.Err() == nil {
@@ -92,7 +95,10 @@ func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
 	if err != nil {
 		return outcome{compared: looked}, err
 	}
-	done := outcome{compared: r.looking, comparing: r.planning, watched: r.guard.watchedBy(r.Sentries), idle: r.idle}
+	done := outcome{
+		compared: r.looking, comparing: r.planning, wrote: !r.idle, writing: r.writing,
+		watched: !r.refusing && r.guard.watchedBy(r.Sentries), idle: r.idle,
+	}
 	r.looking = false
 	return done, nil
 }
@@ -149,6 +155,8 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 		report.Building, building = building, 0
 		report.Loss, loss = loss, nil
 		r.planning += report.Planning
+		r.writing += report.Duration - report.Planning
+		r.refusing = r.refusing || len(report.Refused) > 0
 		r.idle = r.idle && report.Plan != nil && report.Plan.Empty()
 		if report.Plan != nil && r.DryRun == nil {
 			looked := r.looking || len(told) > 0

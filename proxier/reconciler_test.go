@@ -23,6 +23,7 @@ type recorder struct {
 	forgot bool
 	fail   error
 	empty  bool
+	refuse bool  // what its plans do
 	drift  *bool // what its plans say of themselves; nil for nothing
 	took   time.Duration
 
@@ -52,6 +53,13 @@ func (r *recorder) takes(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.took = d
+}
+
+// refuses has its plans say so from now on.
+func (r *recorder) refuses(some bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = some
 }
 
 // answer has it answer so from now on.
@@ -84,18 +92,21 @@ func (r *recorder) Plan(context.Context, *proxier.State) (proxier.Plan, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.drift != nil {
-		return judged{recorded{r.empty}, *r.drift}, r.fail
+		return judged{recorded{r.empty, r.refuse}, *r.drift}, r.fail
 	}
-	return recorded{r.empty}, r.fail
+	return recorded{r.empty, r.refuse}, r.fail
 }
 
-type recorded struct{ empty bool }
+type recorded struct{ empty, refuse bool }
 
 func (r recorded) Empty() bool              { return r.empty }
 func (r recorded) String() string           { return "" }
 func (r recorded) Diff() string             { return "" }
 func (r recorded) Summary() proxier.Summary { return proxier.Summary{} }
 func (r recorded) Apply(context.Context) ([]proxier.Refusal, error) {
+	if r.refuse {
+		return []proxier.Refusal{{Target: &proxier.Target{ServicePort: &proxier.ServicePort{}}, Err: errors.New("refused")}}, nil
+	}
 	return nil, nil
 }
 

@@ -80,16 +80,19 @@ func TestTheKernelIsComparedSeldomWhereItIsWatched(t *testing.T) {
 		name        string
 		sentry      *sentry
 		takes       time.Duration
+		refuse      bool
 		least, most int // passes in ten hours
 	}{
-		{"nobody watches", nil, 10 * time.Millisecond, 598, 601},
-		{"a small cluster", newSentry(), 10 * time.Millisecond, 350, 362},
-		{"a large cluster", newSentry(), time.Second, 9, 11},
-		{"a Sentry that has failed", &sentry{fail: errors.New("no memory")}, 10 * time.Millisecond, 598, 601},
+		{"nobody watches", nil, 10 * time.Millisecond, false, 598, 601},
+		{"a small cluster", newSentry(), 10 * time.Millisecond, false, 9, 11},
+		{"a large cluster", newSentry(), time.Second, false, 9, 11},
+		{"a Sentry that has failed", &sentry{fail: errors.New("no memory")}, 10 * time.Millisecond, false, 598, 601},
+		{"something is refused, and to be tried again", newSentry(), 10 * time.Millisecond, true, 598, 601},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			runWatched(t, pacer, clustergen.Uniform(3, 1), test.sentry, func(d *recorder, _ *reporter) {
 				d.takes(test.takes)
+				d.refuses(test.refuse)
 				pass(3 * time.Hour) // how long the first one took does not count any more
 				before := count(d)
 				pass(10 * time.Hour)
@@ -99,6 +102,32 @@ func TestTheKernelIsComparedSeldomWhereItIsWatched(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While something is written, a Sentry overlooks most.
+func TestTheKernelIsComparedSoonerAfterAWrite(t *testing.T) {
+	store := clustergen.Uniform(3, 1)
+	runWatched(t, pacer, store, newSentry(), func(d *recorder, _ *reporter) {
+		d.takes(100 * time.Millisecond)
+		pass(65 * time.Minute) // now it is compared each hour
+		before := count(d)
+		pass(5 * time.Minute)
+		if n := count(d) - before; n > 0 {
+			t.Fatalf("%d passes in an idle time of five minutes: the test shows nothing", n)
+		}
+		d.answer(nil, false)
+		store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, 1))
+		pass(500 * time.Millisecond)
+		d.answer(nil, true)
+		pass(2 * time.Minute)
+		if n := count(d) - before; n != 2 {
+			t.Errorf("%d passes within two minutes of a change, want that and a comparison", n)
+		}
+		pass(5 * time.Minute)
+		if n := count(d) - before; n != 2 {
+			t.Errorf("%d passes when it is idle again, want none more", n-2)
+		}
+	})
 }
 
 func TestAFalseAlarmIsNoDrift(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
@@ -35,8 +36,10 @@ type memoryReporter struct {
 	// starting are the families without a pass so far.
 	starting map[proxier.Family]bool
 
-	// freeing is held while that goes on, beside the passes.
+	// freeing is held while memory is given back, beside the passes.
 	freeing sync.Mutex
+	// kept is what was retained after that.
+	kept atomic.Uint64
 }
 
 // newMemoryReporter is for passes with these tools, one for each family. The
@@ -56,9 +59,9 @@ func newMemoryReporter(tools []*iptables.Tool) *memoryReporter {
 	return m
 }
 
-// worthFreeing is what a process may keep: looking through less than this for what
-// is not in use would cost more than it is worth.
-const worthFreeing = 64 << 20
+// worthFreeing is by how much a process may grow before memory is given back: looking
+// for less than this would cost more than it is worth.
+const worthFreeing = 24 << 20
 
 // freeAfter is when memory is given back: the pass itself holds on to what it has
 // read and written until all have been told of it.
@@ -69,28 +72,33 @@ func (m *memoryReporter) Synced(r proxier.Report) {
 	if r.Following || !r.Last {
 		return
 	}
-	m.started(r.Family)
-	if !r.Compared || m.retained() < worthFreeing || !m.freeing.TryLock() {
+	if m.started(r.Family) {
+		m.kept.Store(0) // another family may have been measured in the middle of it
+	}
+	if !r.Compared || m.retained() < m.kept.Load()+worthFreeing || !m.freeing.TryLock() {
 		return
 	}
 	go func() {
 		defer m.freeing.Unlock()
 		time.Sleep(freeAfter)
 		m.free()
+		m.kept.Store(m.retained())
 	}()
 }
 
-// started ends the start with the last family's first pass.
-func (m *memoryReporter) started(family proxier.Family) {
+// started reports whether a pass is its family's first. The start ends with that
+// of the last.
+func (m *memoryReporter) started(family proxier.Family) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.starting[family] {
-		return
+		return false
 	}
 	delete(m.starting, family)
 	if len(m.starting) == 0 {
 		m.collect(gcPercent)
 	}
+	return true
 }
 
 func retainedHeap() uint64 {

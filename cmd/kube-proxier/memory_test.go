@@ -55,6 +55,25 @@ func TestMemoryIsGivenBackOnceAtATime(t *testing.T) {
 	})
 }
 
+func TestMemoryThatIsNeededIsNotLookedThroughAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		freed, retained := 0, uint64(worthFreeing)
+		m := &memoryReporter{retained: func() uint64 { return retained }, free: func() { freed++ }}
+		for _, step := range []struct {
+			grown uint64
+			want  int
+		}{{0, 1}, {0, 1}, {worthFreeing - 1, 1}, {1, 2}, {0, 2}} {
+			retained += step.grown
+			m.Synced(proxier.Report{Last: true, Compared: true})
+			time.Sleep(freeAfter)
+			synctest.Wait()
+			if freed != step.want {
+				t.Errorf("with %d bytes freed %d times, want %d", retained, freed, step.want)
+			}
+		}
+	})
+}
+
 func TestGarbageIsBoundOnceAllFamiliesHaveStarted(t *testing.T) {
 	var percents []int
 	m := &memoryReporter{
