@@ -16,7 +16,7 @@ func TestTakeOverFromKubeProxyAndBack(t *testing.T) {
 		t.Parallel()
 		s := newStage(t, variant)
 		// Enough for chains that kube-proxy does not know.
-		const others = 40
+		others := 40 + *rounds
 		for i := range others {
 			s.createService(fmt.Sprintf("other-%d", i), nil)
 			s.setEndpoints(fmt.Sprintf("other-%d", i), s.local)
@@ -36,7 +36,7 @@ func TestTakeOverFromKubeProxyAndBack(t *testing.T) {
 			s.awaitNoDiff()
 			d.stop()
 			// Of what is gone, kube-proxy finds our chains.
-			s.deleteService(fmt.Sprintf("other-%d", i%others))
+			s.deleteService(fmt.Sprintf("other-%d", i))
 			kubeProxy = s.startKubeProxy()
 			s.setEndpoints("web", pods[(i+1)%2])
 			s.expect(fmt.Sprintf("round %d, given back", i), pods[(i+1)%2].Name, probes)

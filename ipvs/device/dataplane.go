@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -19,6 +20,12 @@ type Dataplane struct {
 	family proxier.Family
 	want   Want
 	retire func() Retirement // where want is nil
+
+	mu sync.Mutex
+	// left are the family's addresses as the last pass has left them; nil while it
+	// writes, or where that is not known. What kernel remembers is no measure of
+	// that: the other family may have listed what somebody else did.
+	left *[]netip.Addr
 }
 
 // New returns the dataplane of a family.
@@ -41,7 +48,7 @@ func (d *Dataplane) Forget() { d.kernel.Forget() }
 
 // Plan compares the device with what the State asks for.
 func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
-	p := &plan{kernel: d.kernel, family: d.family}
+	p := &plan{dataplane: d, kernel: d.kernel, family: d.family}
 	var err error
 	if p.host, err = d.kernel.List(ctx); err != nil {
 		return nil, err
@@ -54,16 +61,44 @@ func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 	if err != nil {
 		return nil, err
 	}
-	p.patch, err = Diff(d.family, p.host, want, state.Node.IPs)
-	return p, err
+	if p.patch, err = Diff(d.family, p.host, want, state.Node.IPs); err != nil {
+		return nil, err
+	}
+	if p.Empty() {
+		d.leave(p.host)
+	}
+	return p, nil
+}
+
+// leave remembers what a pass leaves.
+func (d *Dataplane) leave(host Host) {
+	left := host.BoundOf(d.family)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left = &left
+}
+
+// write forgets it while a pass writes.
+func (d *Dataplane) write() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left = nil
+}
+
+// lastLeft is nil where it is not known.
+func (d *Dataplane) lastLeft() *[]netip.Addr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.left
 }
 
 // A plan is what one pass does to the device.
 type plan struct {
-	kernel Kernel
-	family proxier.Family
-	host   Host
-	patch  Patch
+	dataplane *Dataplane
+	kernel    Kernel
+	family    proxier.Family
+	host      Host
+	patch     Patch
 }
 
 func (p *plan) Empty() bool    { return len(p.patch.Ops) == 0 }
@@ -136,5 +171,10 @@ func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 	if p.Empty() {
 		return nil, nil
 	}
-	return nil, p.kernel.Do(ctx, p.patch.Ops)
+	p.dataplane.write()
+	if err := p.kernel.Do(ctx, p.patch.Ops); err != nil {
+		return nil, err
+	}
+	p.dataplane.leave(p.host.After(p.patch.Ops))
+	return nil, nil
 }
