@@ -1,7 +1,6 @@
 package scenarios
 
 import (
-	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -34,8 +33,9 @@ func TestIPVS(t *testing.T) {
 						checkParse(t, "", v.Rules.Ruleset)
 						checkVirtualParse(t, v)
 					}
-					checkVirtualShuffled(t, s, family)
-					checkVirtualIncremental(t, s, family)
+					fresh, next := rendersVirtual(s)
+					checkShuffled(t, s, family, fresh)
+					checkIncremental(t, s, family, fresh, next)
 				})
 			}
 		})
@@ -58,19 +58,7 @@ func checkVirtualPackets(t *testing.T, s *Scenario, v *IPVS) {
 		if !ok {
 			continue
 		}
-		if err := c.Check(tr); err != nil {
-			t.Errorf("%s%v", why, err)
-			continue
-		}
-		result, err := tr.Trace(c.Packet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range result.Outcomes {
-			if o.RulesWalked >= maxWalk {
-				t.Errorf("packets, line %d, %q: walks %d rules, want fewer than %d", c.Line, c.Text, o.RulesWalked, maxWalk)
-			}
-		}
+		checkCase(t, why, c, tr)
 	}
 }
 
@@ -93,65 +81,15 @@ func checkVirtualParse(t *testing.T, v *IPVS) {
 	}
 }
 
-// checkVirtualShuffled gives the objects in other orders.
-func checkVirtualShuffled(t *testing.T, s *Scenario, family proxier.Family) {
-	t.Helper()
-	want := s.IPVS(nil, s.State(family), iptables.AllFeatures()).String()
-	random := rand.New(rand.NewPCG(1, 2))
-	for range 3 {
-		objects := *s.Objects
-		objects.Services = shuffled(random, objects.Services)
-		objects.EndpointSlices = shuffled(random, objects.EndpointSlices)
-		state := proxier.Build(nil, snapshot(&objects), s.Config.Options(family))
-		if diff := cmp.Diff(want, s.IPVS(nil, state, iptables.AllFeatures()).String()); diff != "" {
-			t.Fatalf("another order of the objects gives something else:\n%s", diff)
-		}
-	}
-}
-
-// checkVirtualIncremental adds the objects one by one, and removes them again.
-func checkVirtualIncremental(t *testing.T, s *Scenario, family proxier.Family) {
-	t.Helper()
+// rendersVirtual is rendersRules for all of this mode.
+func rendersVirtual(s *Scenario) (fresh, next rendering) {
 	var v *IPVS
-	var state *proxier.State
-	store := proxier.NewStore()
-	store.SetNode(s.Objects.Node)
-	step := func() {
-		state = proxier.Build(state, store.Snapshot(), s.Config.Options(family))
+	fresh = func(state *proxier.State) string { return s.IPVS(nil, state, iptables.AllFeatures()).String() }
+	next = func(state *proxier.State) string {
 		v = s.IPVS(v, state, iptables.AllFeatures())
+		return v.String()
 	}
-	step()
-	idle := v.String()
-	for _, object := range s.Objects.EndpointSlices {
-		store.SetEndpointSlice(object)
-		step()
-	}
-	for _, object := range s.Objects.Services {
-		store.SetService(object)
-		step()
-	}
-	for _, object := range s.Objects.OtherNodes {
-		store.SetOtherNode(object)
-		step()
-	}
-	if diff := cmp.Diff(s.IPVS(nil, s.State(family), iptables.AllFeatures()).String(), v.String()); diff != "" {
-		t.Errorf("objects that come one by one give something else (- at once, + one by one):\n%s", diff)
-	}
-	for _, object := range s.Objects.EndpointSlices {
-		store.DeleteEndpointSlice(nameOf(object))
-		step()
-	}
-	for _, object := range s.Objects.Services {
-		store.DeleteService(nameOf(object))
-		step()
-	}
-	for _, object := range s.Objects.OtherNodes {
-		store.DeleteOtherNode(object.Name)
-		step()
-	}
-	if diff := cmp.Diff(idle, v.String()); diff != "" {
-		t.Errorf("something stays after all objects are gone:\n%s", diff)
-	}
+	return fresh, next
 }
 
 // Each difference is met by some scenario: one that nothing shows any more has to

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/iptables/tracer"
+	"github.com/kube-proxier/kube-proxier/iptables/tracer/packets"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -65,8 +66,9 @@ func checkFamily(t *testing.T, s *Scenario, family proxier.Family) {
 		checkPackets(t, kernel.name, s, family, rules)
 		checkParse(t, kernel.name, rules)
 	}
-	checkShuffled(t, s, family)
-	checkIncremental(t, s, family)
+	fresh, next := rendersRules(s)
+	checkShuffled(t, s, family, fresh)
+	checkIncremental(t, s, family, fresh, next)
 }
 
 // checkPackets sends the packets through the rules.
@@ -81,18 +83,24 @@ func checkPackets(t *testing.T, what string, s *Scenario, family proxier.Family,
 		t.Fatal(err)
 	}
 	for _, c := range cases {
-		if err := c.Check(tr); err != nil {
-			t.Errorf("%s%v", what, err)
-			continue
-		}
-		result, err := tr.Trace(c.Packet)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range result.Outcomes {
-			if o.RulesWalked >= maxWalk {
-				t.Errorf("%spackets, line %d, %q: walks %d rules, want fewer than %d", what, c.Line, c.Text, o.RulesWalked, maxWalk)
-			}
+		checkCase(t, what, c, tr)
+	}
+}
+
+// checkCase sends a packet.
+func checkCase(t *testing.T, what string, c packets.Case, tr *tracer.Tracer) {
+	t.Helper()
+	if err := c.Check(tr); err != nil {
+		t.Errorf("%s%v", what, err)
+		return
+	}
+	result, err := tr.Trace(c.Packet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range result.Outcomes {
+		if o.RulesWalked >= maxWalk {
+			t.Errorf("%spackets, line %d, %q: walks %d rules, want fewer than %d", what, c.Line, c.Text, o.RulesWalked, maxWalk)
 		}
 	}
 }
@@ -109,21 +117,35 @@ func checkParse(t *testing.T, what string, rules iptables.Ruleset) {
 	}
 }
 
+// A rendering prints what is made of a State: each time from nothing, or on top of
+// the State before.
+type rendering func(state *proxier.State) string
+
+// rendersRules returns both for the rules.
+func rendersRules(s *Scenario) (fresh, next rendering) {
+	options := s.IPTablesOptions(iptables.AllFeatures())
+	text := func(state *proxier.State, c *iptables.Compiled) string { return state.String() + c.Ruleset.String() }
+	var compiled *iptables.Compiled
+	fresh = func(state *proxier.State) string { return text(state, iptables.Compile(nil, state, options)) }
+	next = func(state *proxier.State) string {
+		compiled = iptables.Compile(compiled, state, options)
+		return text(state, compiled)
+	}
+	return fresh, next
+}
+
 // checkShuffled gives the objects in other orders.
-func checkShuffled(t *testing.T, s *Scenario, family proxier.Family) {
+func checkShuffled(t *testing.T, s *Scenario, family proxier.Family, fresh rendering) {
 	t.Helper()
-	state, rules := s.State(family).String(), s.IPTables(family, iptables.AllFeatures()).String()
+	want := fresh(s.State(family))
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 3 {
 		objects := *s.Objects
 		objects.Services = shuffled(random, objects.Services)
 		objects.EndpointSlices = shuffled(random, objects.EndpointSlices)
 		again := proxier.Build(nil, snapshot(&objects), s.Config.Options(family))
-		if diff := cmp.Diff(state, again.String()); diff != "" {
-			t.Fatalf("another order of the objects gives another State:\n%s", diff)
-		}
-		if diff := cmp.Diff(rules, iptables.Compile(nil, again, s.IPTablesOptions(iptables.AllFeatures())).Ruleset.String()); diff != "" {
-			t.Fatalf("another order of the objects gives other rules:\n%s", diff)
+		if diff := cmp.Diff(want, fresh(again)); diff != "" {
+			t.Fatalf("another order of the objects gives something else:\n%s", diff)
 		}
 	}
 }
@@ -136,19 +158,18 @@ func shuffled[T any](random *rand.Rand, list []T) []T {
 
 // checkIncremental adds the objects one by one, and removes them again: every
 // step builds on the last one, and history must leave no trace.
-func checkIncremental(t *testing.T, s *Scenario, family proxier.Family) {
+func checkIncremental(t *testing.T, s *Scenario, family proxier.Family, fresh, next rendering) {
 	t.Helper()
-	options := s.IPTablesOptions(iptables.AllFeatures())
 	var state *proxier.State
-	var compiled *iptables.Compiled
+	var now string
 	store := proxier.NewStore()
 	store.SetNode(s.Objects.Node)
 	step := func() {
 		state = proxier.Build(state, store.Snapshot(), s.Config.Options(family))
-		compiled = iptables.Compile(compiled, state, options)
+		now = next(state)
 	}
 	step()
-	idle := compiled.Ruleset.String()
+	idle := now
 	for _, object := range s.Objects.EndpointSlices {
 		store.SetEndpointSlice(object)
 		step()
@@ -157,12 +178,12 @@ func checkIncremental(t *testing.T, s *Scenario, family proxier.Family) {
 		store.SetService(object)
 		step()
 	}
-	fresh := s.State(family)
-	if diff := cmp.Diff(fresh.String(), state.String()); diff != "" {
-		t.Errorf("objects that come one by one give another State (- at once, + one by one):\n%s", diff)
+	for _, object := range s.Objects.OtherNodes {
+		store.SetOtherNode(object)
+		step()
 	}
-	if diff := cmp.Diff(iptables.Compile(nil, fresh, options).Ruleset.String(), compiled.Ruleset.String()); diff != "" {
-		t.Errorf("objects that come one by one give other rules (- at once, + one by one):\n%s", diff)
+	if diff := cmp.Diff(fresh(s.State(family)), now); diff != "" {
+		t.Errorf("objects that come one by one give something else (- at once, + one by one):\n%s", diff)
 	}
 	for _, object := range s.Objects.EndpointSlices {
 		store.DeleteEndpointSlice(nameOf(object))
@@ -172,8 +193,12 @@ func checkIncremental(t *testing.T, s *Scenario, family proxier.Family) {
 		store.DeleteService(nameOf(object))
 		step()
 	}
-	if diff := cmp.Diff(idle, compiled.Ruleset.String()); diff != "" {
-		t.Errorf("rules stay after all objects are gone:\n%s", diff)
+	for _, object := range s.Objects.OtherNodes {
+		store.DeleteOtherNode(object.Name)
+		step()
+	}
+	if diff := cmp.Diff(idle, now); diff != "" {
+		t.Errorf("something stays after all objects are gone:\n%s", diff)
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"syscall"
 	"time"
 )
 
@@ -18,36 +16,22 @@ type process struct {
 	name string
 	log  string
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	done <-chan struct{} // closed when it has ended
 }
 
 // startProcess starts a program whose output goes to <dir>/<name>.log, after
 // what is in it. It does not outlive this process, even if that is killed.
 func startProcess(dir, name string, args ...string) (*process, error) {
-	p := &process{name: filepath.Base(name), done: make(chan struct{})}
+	p := &process{name: filepath.Base(name)}
 	p.log = filepath.Join(dir, p.name+".log")
 	file, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
+	defer file.Close() // the program has its own
 	p.cmd = exec.Command(name, args...)
 	p.cmd.Stdout, p.cmd.Stderr = file, file
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		defer file.Close()
-		// The death signal comes when the thread that started it ends, so that
-		// thread must stay.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait() // how it ended is in the log
-			close(p.done)
-		}
-	}()
-	if err := <-started; err != nil {
+	if p.done, err = StartMortal(p.cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
 	return p, nil

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -52,7 +51,7 @@ type Process struct {
 	cmd     *exec.Cmd
 	log     string
 	client  *http.Client
-	done    chan struct{} // closed when it has ended
+	done    <-chan struct{} // closed when it has ended
 }
 
 // Start starts the program. It does not outlive this process.
@@ -61,29 +60,16 @@ func Start(s Setting) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{setting: s, log: filepath.Join(s.Dir, s.Kind.Program+".log"), client: client(s.Host), done: make(chan struct{})}
+	p := &Process{setting: s, log: filepath.Join(s.Dir, s.Kind.Program+".log"), client: client(s.Host)}
 	output, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, err
 	}
+	defer output.Close() // the program has its own
 	command := s.Cgroup.Enter(append([]string{s.Path}, s.args()...)...)
 	p.cmd = s.Host.Command(context.Background(), command[0], command[1:]...)
 	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = testenv.Environ(links), output, output
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	go func() {
-		defer output.Close()
-		// The death signal comes with the end of the thread that started it.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err == nil {
-			_ = p.cmd.Wait() // how it ended is in the log
-			close(p.done)
-		}
-	}()
-	if err := <-started; err != nil {
+	if p.done, err = testenv.StartMortal(p.cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", s.Kind.Program, err)
 	}
 	return p, nil
