@@ -64,8 +64,10 @@ func writeFile(t *testing.T, dir, name, text string) {
 	}
 }
 
-// webManifest is one Service at the addresses of number 10.
-func (s *stage) webManifest() string {
+// webManifest is one Service at the addresses of number 10, with both pods.
+func (s *stage) webManifest() string { return s.webManifestOf("here", "there") }
+
+func (s *stage) webManifestOf(pods ...string) string {
 	text := fmt.Sprintf(`apiVersion: v1
 kind: Service
 metadata: {namespace: shop, name: web}
@@ -89,7 +91,7 @@ addressType: %s
 ports: [{name: tcp, protocol: TCP, port: 8080}, {name: udp, protocol: UDP, port: 8080}]
 endpoints:
 `, strings.ToLower(string(family)), family)
-		for _, pod := range []string{"here", "there"} {
+		for _, pod := range pods {
 			text += fmt.Sprintf("- {addresses: [\"%s\"], conditions: {ready: true, serving: true}}\n", own(s.hosts[pod], family))
 		}
 	}

@@ -87,6 +87,10 @@ func TestWhatOthersDoIsRepaired(t *testing.T) {
 			t.Error("that was a feud: the times say nothing")
 		}
 		p.end(t)
+		// So that the next one is known to have begun when all is in force.
+		if output, err := s.node.Command(t.Context(), p.file, "cleanup").CombinedOutput(); err != nil {
+			t.Fatalf("cleanup: %v: %s", err, output)
+		}
 	}
 	for _, m := range mischiefs() {
 		all := took[m.name]
