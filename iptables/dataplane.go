@@ -185,6 +185,14 @@ func (d *Dataplane) remember(o Observation) {
 	d.have = &o
 }
 
+// believed is what the kernel is taken to hold; nil during a pass, and when nobody
+// knows. It is safe to call from any goroutine.
+func (d *Dataplane) believed() *Observation {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.have
+}
+
 // shared is have with the chains of want, where both are the same and a Diff has
 // found no difference: what was read from the kernel is a second copy of all rules,
 // and would be compared word by word again.

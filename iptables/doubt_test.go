@@ -2,6 +2,8 @@ package iptables
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -123,5 +125,42 @@ func TestTableWatch(t *testing.T) {
 		if have != l.want || digests != l.digests {
 			t.Errorf("%s: have %v after %d digests, want %v after %d", l.name, have, digests, l.want, l.digests)
 		}
+	}
+}
+
+// Entries that are not ours stay the same in number, whatever we write.
+func TestStrangers(t *testing.T) {
+	own := func(rules ...int) *Observation {
+		nat := Table{Name: NAT, Chains: []*Chain{{Name: "OUTPUT", Policy: "ACCEPT", Rules: []string{"-j KUBE-SERVICES"}}}}
+		for i, n := range rules {
+			nat.Chains = append(nat.Chains, &Chain{Name: fmt.Sprintf("KUBE-SVC-%d", i), Rules: slices.Repeat([]string{"-j RETURN"}, n)})
+		}
+		return &Observation{Own: Ruleset{Tables: []Table{nat, {Name: Filter}}}}
+	}
+	three, four, fourAgain := own(3), own(4, 2), own(4, 2) // 1+5, 1+6+4 and the same
+	var s strangers
+	for _, step := range []struct {
+		name    string
+		entries uint32
+		own     *Observation
+		want    bool
+	}{
+		{"a pass is under way", 50, nil, false},
+		{"the first count", 20 + 6, three, false},
+		{"we write", 20 + 11, four, false},
+		{"our jump is gone", 19 + 11, four, true},
+		{"told once", 19 + 11, four, false},
+		{"it is repaired", 20 + 11, four, false},
+		{"a look at the kernel", 20 + 11, fourAgain, false},
+		{"a stranger's rule comes while we write", 21 + 6, three, true},
+		{"a look at the kernel finds nothing to repair", 21 + 11, four, false},
+		{"and we write", 21 + 6, three, false},
+	} {
+		if have := s.changed(NAT, step.entries, step.own); have != step.want {
+			t.Errorf("%s: have %v, want %v", step.name, have, step.want)
+		}
+	}
+	if n := three.entries(Filter); n != 0 {
+		t.Errorf("%d entries in an empty table", n)
 	}
 }

@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -21,12 +22,13 @@ type legacySentry struct {
 	socket *legacytable.Socket
 	lock   *lockWatch
 	tables map[string]*tableWatch
+	others map[string]*strangers // by table
 }
 
 // WatchTables returns the Sentry of the legacy variant, for the network
 // namespace of the calling thread. The Tool's own writes are not told from now
-// on. Who changes neither number nor size of the entries between such a write and
-// the look that follows it is left to the regular comparison.
+// on. Who changes at the same time as we, and leaves the number of entries as it is,
+// is left to the regular comparison.
 func WatchTables(tool *Tool, dataplane *Dataplane) (proxier.Sentry, error) {
 	socket, err := legacytable.Open(tool.Family == proxier.IPv6)
 	if err != nil {
@@ -38,7 +40,7 @@ func WatchTables(tool *Tool, dataplane *Dataplane) (proxier.Sentry, error) {
 	}
 	s := &legacySentry{
 		suspicion: suspicion{dataplane: dataplane}, socket: socket, lock: lock,
-		tables: map[string]*tableWatch{NAT: {}, Filter: {}},
+		tables: map[string]*tableWatch{NAT: {}, Filter: {}}, others: map[string]*strangers{NAT: {}, Filter: {}},
 	}
 	s.wrote()
 	tool.witnesses = append(tool.witnesses, s)
@@ -63,13 +65,14 @@ func (s *legacySentry) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 		if !s.mu.TryLock() {
 			continue // we write ourselves
 		}
-		s.look(true)
+		s.look(math.MaxUint32)
 		s.mu.Unlock()
 	}
 }
 
-// look looks at the tables. mu is held.
-func (s *legacySentry) look(thorough bool) {
+// look looks at the tables, and thoroughly at those of so many entries at most. mu
+// is held.
+func (s *legacySentry) look(limit uint32) {
 	if s.lock.released() {
 		for _, w := range s.tables {
 			w.due = true
@@ -80,10 +83,10 @@ func (s *legacySentry) look(thorough bool) {
 		if err != nil {
 			continue // the regular comparison remains
 		}
-		changed := s.tables[table].look(thorough, info, time.Now, func() (uint64, error) {
+		changed := s.tables[table].look(info.Entries <= limit, info, time.Now, func() (uint64, error) {
 			return s.socket.Digest(table, info, func(chain string) bool { return OwnedChain(table, chain) })
 		})
-		if changed {
+		if s.others[table].changed(table, info.Entries, s.dataplane.believed()) || changed {
 			var doubt Doubt
 			doubt.Table(table)
 			s.raise(doubt, proxier.Drift{Cause: proxier.Polled, What: doubt.String()})
@@ -96,12 +99,13 @@ func (s *legacySentry) look(thorough bool) {
 func (s *legacySentry) writing() (started func(pid int), done func()) {
 	s.mu.Lock()
 	if s.socket != nil {
-		s.look(false) // others wrote what is different now
+		s.look(0) // others wrote what is different now
 	}
 	return func(int) {}, func() {
 		defer s.mu.Unlock()
 		if s.socket != nil {
 			s.wrote()
+			s.look(legacyAtOnce)
 		}
 	}
 }

@@ -25,12 +25,15 @@ type tableWatch struct {
 
 // How often a table is looked at. An idle node shall stay one: without a reason
 // the content is compared so rarely that it takes a twenty-thousandth of the time,
-// and never so often that it takes more than a thousandth.
+// and never so often that it takes more than a thousandth. After a write of ours it is
+// read at once unless it has so many entries, some hundred thousand for ten thousand
+// Services, that who waits for the write would notice.
 const (
 	legacyPoll       = 400 * time.Millisecond
 	legacyCompare    = legacyPoll + legacyPoll/2 // with the look after the next
 	legacyShare      = 20_000
 	legacyShareIfDue = 1000
+	legacyAtOnce     = 20_000
 )
 
 // wrote remembers the Info after a write of our own, or at the start. The content
@@ -69,4 +72,50 @@ func (w *tableWatch) next() time.Time {
 		return w.ended.Add(legacyShareIfDue * w.took)
 	}
 	return w.ended.Add(max(legacyCompare, legacyShare*w.took))
+}
+
+// strangers counts a table's entries that are not ours. Their number stays the same
+// while we write: if it does not, somebody else wrote at the same time, or changed
+// what is ours.
+type strangers struct {
+	number int
+	// with is what was taken for ours then; nil before the first count. It has that
+	// many entries.
+	with *Observation
+	ours int
+	// doubted is what was taken for ours when the number was another. Only after
+	// another look at the kernel is it known what the number should be.
+	doubted *Observation
+}
+
+// changed reports whether the table with that many entries, of which own is ours,
+// has other strangers than before.
+func (s *strangers) changed(table string, entries uint32, own *Observation) bool {
+	if own == nil || own == s.doubted {
+		return false
+	}
+	ours := s.ours
+	if own != s.with {
+		ours = own.entries(table)
+	}
+	number := int(entries) - ours
+	if s.with != nil && number != s.number {
+		*s = strangers{doubted: own}
+		return true
+	}
+	*s = strangers{number: number, with: own, ours: ours}
+	return false
+}
+
+// entries is how many the kernel has of what is ours, in the legacy variant: one for
+// each rule, and two for a chain, at its head and its end.
+func (o *Observation) entries(table string) int {
+	n := 0
+	for _, c := range o.Own.Table(table).Chains {
+		n += len(c.Rules)
+		if c.Policy == "" {
+			n += 2
+		}
+	}
+	return n
 }

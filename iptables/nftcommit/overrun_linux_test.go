@@ -87,3 +87,23 @@ func await(t *testing.T, commits <-chan Commit, what string, is func(Commit) boo
 		}
 	}
 }
+
+// A watcher may come when the one before has gone already, as at an early end of
+// the program: nothing is read any more, and nothing breaks.
+func TestAWatcherThatComesTooLate(t *testing.T) {
+	testenv.Need(t, testenv.Root)
+	socket, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 {
+		if err := socket.Watch(ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("a watcher whose context has ended returns %v", err)
+		}
+	}
+	if err := socket.Watch(t.Context()); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("a watcher that comes too late returns %v, want that it is closed", err)
+	}
+}

@@ -24,6 +24,7 @@ type Socket struct {
 	listeners []func(Commit)
 	own       map[int]int // by netlink port
 	watchers  int
+	reading   bool // or has been
 	failed    error
 	ended     chan struct{} // closed when the reader has
 }
@@ -55,11 +56,12 @@ func (s *Socket) Listen(f func(Commit)) {
 	s.listeners = append(s.listeners, f)
 }
 
-// Watch reads until ctx ends. Several may watch; when the last one's ctx ends,
-// the Socket is closed.
+// Watch reads until ctx ends. Several may watch; when no ctx is left that has not
+// ended, the Socket is closed, also for those that come later.
 func (s *Socket) Watch(ctx context.Context) error {
 	s.mu.Lock()
-	if s.watchers++; s.watchers == 1 {
+	if s.watchers++; !s.reading {
+		s.reading = true
 		go s.read()
 	}
 	s.mu.Unlock()
