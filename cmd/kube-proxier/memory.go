@@ -78,12 +78,11 @@ func (m *memoryReporter) Synced(r proxier.Report) {
 	if !r.Compared || m.retained() < m.kept.Load()+worthFreeing || !m.freeing.TryLock() {
 		return
 	}
-	go func() {
+	time.AfterFunc(freeAfter, func() {
 		defer m.freeing.Unlock()
-		time.Sleep(freeAfter)
 		m.free()
 		m.kept.Store(m.retained())
-	}()
+	})
 }
 
 // started reports whether a pass is its family's first. The start ends with that

@@ -29,7 +29,7 @@ func TestMemoryIsGivenBackAfterComparingWithTheKernel(t *testing.T) {
 				freed := 0
 				m := &memoryReporter{retained: func() uint64 { return test.retained }, free: func() { freed++ }}
 				m.Synced(test.report)
-				time.Sleep(freeAfter)
+				<-time.After(freeAfter)
 				synctest.Wait()
 				if freed != test.want {
 					t.Errorf("freed %d times, want %d", freed, test.want)
@@ -46,7 +46,7 @@ func TestMemoryIsGivenBackOnceAtATime(t *testing.T) {
 		for range 3 {
 			m.Synced(proxier.Report{Last: true, Compared: true})
 		}
-		time.Sleep(freeAfter)
+		<-time.After(freeAfter)
 		close(more)
 		synctest.Wait()
 		if freed != 1 {
@@ -65,7 +65,7 @@ func TestMemoryThatIsNeededIsNotLookedThroughAgain(t *testing.T) {
 		}{{0, 1}, {0, 1}, {worthFreeing - 1, 1}, {1, 2}, {0, 2}} {
 			retained += step.grown
 			m.Synced(proxier.Report{Last: true, Compared: true})
-			time.Sleep(freeAfter)
+			<-time.After(freeAfter)
 			synctest.Wait()
 			if freed != step.want {
 				t.Errorf("with %d bytes freed %d times, want %d", retained, freed, step.want)
