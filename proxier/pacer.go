@@ -176,14 +176,14 @@ func (c *cycle) run(ctx context.Context) error {
 		due, later, urgent = time.After(c.pacer.interval(done, time.Since(start))), c.later, c.urgent
 		retry.Stop()
 		if err != nil {
-			failures++
 			urgent = nil
 			// What a pass remembered may have been wrong, such as a set that somebody
 			// has deleted together with the rules that were to be repaired. So one
 			// that had not looked at the kernel is repeated at once.
-			if hasty = failures == 1 && !done.compared; hasty {
+			if hasty = failures == 0 && !done.compared; hasty {
 				retry.Reset(0)
 			} else {
+				failures++
 				retry.Reset(c.pacer.backoff(failures))
 			}
 			continue

@@ -212,7 +212,7 @@ func TestAPassAfterAFailedOneRepairsNothing(t *testing.T) {
 		store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, 1))
 		pass(2 * time.Second)
 		d.answer(nil, false)
-		pass(3 * time.Second)
+		pass(10 * time.Second) // longer than any of the waits so far
 		if last := seen.seen(); last.Err != nil || last.Drift {
 			t.Errorf("the repetition of a failed pass is reported as %+v, want no drift", last)
 		}
