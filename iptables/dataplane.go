@@ -78,7 +78,8 @@ func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 	d.compiled = want
 	patch := d.diff(have, want)
 	if len(patch.Calls) == 0 {
-		d.remember(Observation{shared(have.Own, want.Ruleset), have.Referenced})
+		have.Own = shared(have.Own, want.Ruleset)
+		d.remember(have)
 	}
 	return &plan{dataplane: d, state: state, want: want, patch: patch, drift: drift}, nil
 }
@@ -245,7 +246,8 @@ func (d *Dataplane) diff(have Observation, want *Compiled) *Patch {
 	}
 	essential := Compile(nil, want.state.Essentials(), d.options())
 	first := Diff(have, essential.Ruleset, d.config.MaxNames)
-	rest := Diff(Observation{essential.Ruleset, have.Referenced}, want.Ruleset, d.config.MaxNames)
+	have.Own = essential.Ruleset
+	rest := Diff(have, want.Ruleset, d.config.MaxNames)
 	patch.Calls = append(first.Calls, rest.Calls...)
 	return patch
 }
@@ -267,11 +269,12 @@ func (d *Dataplane) apply(ctx context.Context, want *Compiled, patch *Patch) err
 			return err
 		}
 	}
-	var referenced map[string]map[string]bool
-	if have != nil {
-		referenced = have.Referenced
+	if have == nil {
+		have = &Observation{}
 	}
-	d.remember(Observation{want.Ruleset, referenced})
+	now := *have
+	now.Own = want.Ruleset
+	d.remember(now)
 	d.accepted = want
 	return nil
 }

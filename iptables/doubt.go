@@ -97,7 +97,7 @@ func (d *Doubt) String() string {
 // look reads what is in doubt, and returns what the kernel holds if the rest is
 // as believed.
 func look(ctx context.Context, k Kernel, believed Observation, d Doubt) (Observation, error) {
-	now := Observation{Referenced: maps.Clone(believed.Referenced)}
+	now := Observation{Referenced: maps.Clone(believed.Referenced), read: maps.Clone(believed.read)}
 	for _, table := range believed.Own.Tables {
 		chains, ok := k.(ChainReader)
 		if d.Tables[table.Name] || !ok && len(d.Chains[table.Name]) > 0 {
@@ -108,6 +108,7 @@ func look(ctx context.Context, k Kernel, believed Observation, d Doubt) (Observa
 			o := Observe(kernel)
 			now.Own.Tables = append(now.Own.Tables, o.Own.Table(table.Name))
 			now.Referenced[table.Name] = o.Referenced[table.Name]
+			now.read[table.Name] = o.read[table.Name]
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(d.Chains[table.Name])) {

@@ -128,35 +128,44 @@ func TestTableWatch(t *testing.T) {
 	}
 }
 
-// Entries that are not ours stay the same in number, whatever we write.
+// Entries that are not ours stay the same in number, whatever we write, from when the
+// table was read.
 func TestStrangers(t *testing.T) {
-	own := func(rules ...int) *Observation {
+	first, second := &reading{others: 20}, &reading{others: 21}
+	own := func(read *reading, rules ...int) *Observation {
 		nat := Table{Name: NAT, Chains: []*Chain{{Name: "OUTPUT", Policy: "ACCEPT", Rules: []string{"-j KUBE-SERVICES"}}}}
 		for i, n := range rules {
 			nat.Chains = append(nat.Chains, &Chain{Name: fmt.Sprintf("KUBE-SVC-%d", i), Rules: slices.Repeat([]string{"-j RETURN"}, n)})
 		}
-		return &Observation{Own: Ruleset{Tables: []Table{nat, {Name: Filter}}}}
+		return &Observation{Own: Ruleset{Tables: []Table{nat, {Name: Filter}}}, read: map[string]*reading{NAT: read}}
 	}
-	three, four, fourAgain := own(3), own(4, 2), own(4, 2) // 1+5, 1+6+4 and the same
+	three, four := own(first, 3), own(first, 4, 2) // 1+5, 1+6+4
+	threeRead, fourRead := own(second, 3), own(second, 4, 2)
 	var s strangers
 	for _, step := range []struct {
-		name    string
-		entries uint32
-		own     *Observation
-		want    bool
+		name          string
+		written, then uint32 // entries after a write of ours, if there is one, and when it is looked
+		own           *Observation
+		want          bool
 	}{
-		{"a pass is under way", 50, nil, false},
-		{"the first count", 20 + 6, three, false},
-		{"we write", 20 + 11, four, false},
-		{"our jump is gone", 19 + 11, four, true},
-		{"told once", 19 + 11, four, false},
-		{"it is repaired", 20 + 11, four, false},
-		{"a look at the kernel", 20 + 11, fourAgain, false},
-		{"a stranger's rule comes while we write", 21 + 6, three, true},
-		{"a look at the kernel finds nothing to repair", 21 + 11, four, false},
-		{"and we write", 21 + 6, three, false},
+		{"before the first pass", 26, 26, nil, false},
+		{"as it was read", 0, 26, three, false},
+		{"we write, and nobody knows yet what", 31, 31, nil, false},
+		{"now it is known", 0, 31, four, false},
+		{"somebody writes while we do not", 0, 32, four, false},
+		{"we write", 27, 27, three, false},
+		{"we write, and somebody after that", 32, 35, four, false},
+		{"we write", 30, 30, three, false},
+		{"somebody takes a rule of ours away while we write", 34, 34, four, true},
+		{"told once", 0, 34, four, false},
+		{"another reading, after which somebody writes while we do", 28, 28, threeRead, true},
+		{"we write", 33, 33, fourRead, false},
+		{"another reading, a write, and somebody after that", 31, 36, four, false},
 	} {
-		if have := s.changed(NAT, step.entries, step.own); have != step.want {
+		if step.written > 0 {
+			s.written(step.written)
+		}
+		if have := s.changed(NAT, step.then, step.own); have != step.want {
 			t.Errorf("%s: have %v, want %v", step.name, have, step.want)
 		}
 	}

@@ -116,6 +116,7 @@ func (s *legacySentry) wrote() {
 	for table, w := range s.tables {
 		if info, err := s.socket.Info(table); err == nil {
 			w.wrote(info)
+			s.others[table].written(info.Entries)
 		}
 	}
 }

@@ -74,37 +74,41 @@ func (w *tableWatch) next() time.Time {
 	return w.ended.Add(max(legacyCompare, legacyShare*w.took))
 }
 
-// strangers counts a table's entries that are not ours. Their number stays the same
-// while we write: if it does not, somebody else wrote at the same time, or changed
-// what is ours.
+// strangers counts a table's entries that are not ours. Their number is known from
+// when the table was read, and changes while we do not write. If what is there after
+// a write of ours is not that and ours, somebody else wrote at the same time.
 type strangers struct {
 	number int
-	// with is what was taken for ours then; nil before the first count. It has that
-	// many entries.
-	with *Observation
-	ours int
-	// doubted is what was taken for ours when the number was another. Only after
-	// another look at the kernel is it known what the number should be.
-	doubted *Observation
+	// entries are all there were last, and left all after the last write of ours.
+	entries, left int
+	// read is where the number was taken from.
+	read *reading
+	// wrote is whether we wrote since it was last checked.
+	wrote bool
 }
 
-// changed reports whether the table with that many entries, of which own is ours,
-// has other strangers than before.
+// written takes note of a table after a write of ours.
+func (s *strangers) written(entries uint32) {
+	s.entries, s.left, s.wrote = int(entries), int(entries), true
+}
+
+// changed reports whether the table had other strangers after our last write than it
+// should have had. It has that many entries now, of which own is ours; own is nil
+// while nobody knows.
 func (s *strangers) changed(table string, entries uint32, own *Observation) bool {
-	if own == nil || own == s.doubted {
+	s.number += int(entries) - s.entries
+	s.entries = int(entries)
+	if own == nil || own.read[table] == nil || own.read[table] == s.read && !s.wrote {
 		return false
 	}
-	ours := s.ours
-	if own != s.with {
-		ours = own.entries(table)
+	if own.read[table] != s.read {
+		s.read = own.read[table]
+		s.number = s.read.others + s.entries - s.left
 	}
-	number := int(entries) - ours
-	if s.with != nil && number != s.number {
-		*s = strangers{doubted: own}
-		return true
-	}
-	*s = strangers{number: number, with: own, ours: ours}
-	return false
+	now := s.entries - own.entries(table)
+	changed := s.wrote && now != s.number
+	s.number, s.wrote = now, false
+	return changed
 }
 
 // entries is how many the kernel has of what is ours, in the legacy variant: one for

@@ -13,14 +13,26 @@ type Observation struct {
 	// Referenced are, by table, chains of ours that rules of others jump to;
 	// they cannot be deleted.
 	Referenced map[string]map[string]bool
+	// read are, by table, the readings it comes from, or was written after.
+	read map[string]*reading
+}
+
+// A reading is what else was found when a table was read.
+type reading struct {
+	// others is how many entries the legacy variant had besides ours.
+	others int
 }
 
 // Observe picks out what is ours.
 func Observe(kernel Ruleset) Observation {
-	o := Observation{Referenced: map[string]map[string]bool{}}
+	o := Observation{Referenced: map[string]map[string]bool{}, read: map[string]*reading{}}
 	for _, table := range kernel.Tables {
-		own := Table{Name: table.Name}
+		own, all := Table{Name: table.Name}, 1 // each table has one at its end
 		for _, c := range table.Chains {
+			all += len(c.Rules) + 1 // that of a policy, or of a chain's end
+			if c.Policy == "" {
+				all++ // and that of its head
+			}
 			if OwnedChain(table.Name, c.Name) {
 				own.Chains = append(own.Chains, c)
 				continue
@@ -31,6 +43,7 @@ func Observe(kernel Ruleset) Observation {
 			}
 		}
 		o.Own.Tables = append(o.Own.Tables, own)
+		o.read[table.Name] = &reading{others: all - o.entries(table.Name)}
 	}
 	return o
 }

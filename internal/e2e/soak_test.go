@@ -32,6 +32,8 @@ type soak struct {
 	steps    map[string]int
 	// ill is whether a fault is in force.
 	ill bool
+	// slowest is the longest it took until there was nothing left to do.
+	slowest time.Duration
 }
 
 // TestSoak prints its seed. The same seed makes the same steps, at other times.
@@ -61,7 +63,7 @@ func TestSoak(t *testing.T) {
 			s.check()
 			quiet++
 		}
-		t.Logf("%d times quiet after %v; %s", quiet, s.steps, s.growth)
+		t.Logf("%d times quiet, within %v each, after %v; %s", quiet, s.slowest.Round(time.Millisecond), s.steps, s.growth)
 	})
 }
 
@@ -81,8 +83,10 @@ func (s *soak) letGo() {
 		s.restores.fault("")
 		s.ill = false
 	}
+	start := time.Now()
 	s.daemon.awaitSync()
 	s.awaitNoDiff()
+	s.slowest = max(s.slowest, time.Since(start))
 }
 
 // A choice is something a soak can do, as often as its weight says.

@@ -46,6 +46,12 @@ func (g *guarded) Synced(r proxier.Report) {
 	g.cond.Broadcast()
 }
 
+func (g *guarded) repairs() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.repaired
+}
+
 // await waits until the reports satisfy the condition.
 func (g *guarded) await(t testing.TB, what string, enough func() bool) {
 	t.Helper()
@@ -313,4 +319,47 @@ func TestStrangersChainsCostNoLook(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWhatOthersDoWhileWeWriteIsNoticed: on legacy only the number of entries tells
+// that not all of what is different after a write of ours is ours.
+func TestWhatOthersDoWhileWeWriteIsNoticed(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.VariantLegacy.Capability())
+	c := testenv.StartCluster(t)
+	for _, family := range proxier.Families {
+		g := startGuarded(t, c.Node("node1").Host, testenv.VariantLegacy, family, 20)
+		restoring(othersRules)(t, g)
+		insert, remove := "*filter\n-I KUBE-FORWARD -j RETURN\nCOMMIT\n", "*filter\n-F FORWARD\nCOMMIT\n"
+		n := 0
+		change := func() {
+			n++
+			g.store.SetEndpointSlice(clustergen.Slice(n, family, 3, 1))
+		}
+		for _, test := range []struct {
+			mischief string
+			write    func() // ours
+			repairs  int
+		}{
+			{insert, change, 1},
+			{remove, change, 1},
+			// The write is itself a repair, which follows a look at the kernel.
+			{insert, func() { restoring("*nat\n-D OUTPUT 1\nCOMMIT\n")(t, g) }, 2},
+			{remove, func() { restoring("*filter\n-D INPUT 1\nCOMMIT\n")(t, g) }, 2},
+		} {
+			want := g.repairs() + test.repairs
+			g.spoil = func(input string) string {
+				g.spoil = nil
+				return input + test.mischief
+			}
+			test.write()
+			g.await(t, "the repair of "+test.mischief, func() bool { return g.repaired >= want })
+			eventually(t, "right again", func() string {
+				rules := saveAll(t, g.kernel)[iptables.Filter]
+				if strings.Contains(rules, "-A KUBE-FORWARD -j RETURN") || !strings.Contains(rules, "-j KUBE-FORWARD") {
+					return rules
+				}
+				return ""
+			})
+		}
+	}
 }
