@@ -14,6 +14,9 @@ type Kernel interface {
 	// there, or without places all of the family. Virtual servers known by a
 	// firewall mark are not among them.
 	List(ctx context.Context, only ...Place) (Listing, error)
+	// ListServices returns all virtual servers of the family that List would, in the
+	// same order, without their real servers.
+	ListServices(ctx context.Context) ([]*VirtualServer, error)
 	// Do does the operations in order, until one fails, and returns how many
 	// were done. The error is an *OpError where the kernel answered.
 	Do(ctx context.Context, ops []Op) (done int, err error)

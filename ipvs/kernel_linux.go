@@ -62,6 +62,16 @@ func (n *Netlink) Close() {
 // one is EEXIST or the like, and the caller looks what there is.
 const attempts = 4
 
+// call makes one. Those of others may come between two of them, so that a long
+// listing holds up no pass.
+func (n *Netlink) call(ctx context.Context, call func(*mobyipvs.Handle) error) error {
+	return retry(ctx, func() error {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return call(n.handle)
+	})
+}
+
 func retry(ctx context.Context, call func() error) error {
 	var err error
 	for range attempts {
@@ -79,8 +89,6 @@ func retry(ctx context.Context, call func() error) error {
 // List asks for the virtual servers, in one dump, and for the real servers of
 // each, in one dump each.
 func (n *Netlink) List(ctx context.Context, only ...Place) (Listing, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	l := Listing{Connections: map[RealPlace]int{}}
 	services, err := n.services(ctx, only)
 	if err != nil {
@@ -92,8 +100,8 @@ func (n *Netlink) List(ctx context.Context, only ...Place) (Listing, error) {
 			continue
 		}
 		var destinations []*mobyipvs.Destination
-		err := retry(ctx, func() (err error) {
-			destinations, err = n.handle.GetDestinations(s)
+		err := n.call(ctx, func(h *mobyipvs.Handle) (err error) {
+			destinations, err = h.GetDestinations(s)
 			return err
 		})
 		if errors.Is(err, syscall.ESRCH) {
@@ -104,12 +112,31 @@ func (n *Netlink) List(ctx context.Context, only ...Place) (Listing, error) {
 		}
 		l.add(v, destinations)
 	}
-	slices.SortFunc(l.Servers, func(a, b *VirtualServer) int { return a.Compare(b.Place) })
-	// The kernel goes on with a dump by counting, so that one comes twice where
-	// somebody makes others meanwhile. One that is left out is found when it is
-	// made: EEXIST.
-	l.Servers = slices.CompactFunc(l.Servers, func(a, b *VirtualServer) bool { return a.Place == b.Place })
+	l.Servers = sorted(l.Servers)
 	return l, nil
+}
+
+// ListServices asks for the virtual servers, in one dump.
+func (n *Netlink) ListServices(ctx context.Context) ([]*VirtualServer, error) {
+	services, err := n.services(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	var servers []*VirtualServer
+	for _, s := range services {
+		if v, ok := serverOf(s); ok && v.Family() == n.family {
+			servers = append(servers, v)
+		}
+	}
+	return sorted(servers), nil
+}
+
+// sorted is in the order of places, and has one of each. The kernel goes on with a
+// dump by counting, so that one comes twice where somebody makes others meanwhile.
+// One that is left out is found when it is made: EEXIST.
+func sorted(servers []*VirtualServer) []*VirtualServer {
+	slices.SortFunc(servers, func(a, b *VirtualServer) int { return a.Compare(b.Place) })
+	return slices.CompactFunc(servers, func(a, b *VirtualServer) bool { return a.Place == b.Place })
 }
 
 // explain says in words what an error of a listing means.
@@ -123,16 +150,16 @@ func explain(err error) error {
 // services are all, or those at some places that are there.
 func (n *Netlink) services(ctx context.Context, only []Place) (services []*mobyipvs.Service, err error) {
 	if len(only) == 0 {
-		err := retry(ctx, func() (err error) {
-			services, err = n.handle.GetServices()
+		err := n.call(ctx, func(h *mobyipvs.Handle) (err error) {
+			services, err = h.GetServices()
 			return err
 		})
 		return services, explain(err)
 	}
 	for _, place := range only {
 		var s *mobyipvs.Service
-		err := retry(ctx, func() (err error) {
-			s, err = n.handle.GetService(serviceOf(place, Settings{}))
+		err := n.call(ctx, func(h *mobyipvs.Handle) (err error) {
+			s, err = h.GetService(serviceOf(place, Settings{}))
 			return err
 		})
 		switch {
@@ -238,10 +265,8 @@ func destinationOf(r RealServer) *mobyipvs.Destination {
 
 // Do sends one message for each operation.
 func (n *Netlink) Do(ctx context.Context, ops []Op) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	for i, o := range ops {
-		err := retry(ctx, func() error { return n.do(o) })
+		err := n.call(ctx, func(h *mobyipvs.Handle) error { return do(h, o) })
 		if errno, ok := errors.AsType[syscall.Errno](err); ok {
 			return i, &OpError{Op: o, Errno: errno}
 		}
@@ -252,20 +277,20 @@ func (n *Netlink) Do(ctx context.Context, ops []Op) (int, error) {
 	return len(ops), nil
 }
 
-func (n *Netlink) do(o Op) error {
+func do(h *mobyipvs.Handle, o Op) error {
 	s := serviceOf(o.Place, o.Settings)
 	switch o.Kind {
 	case NewService:
-		return n.handle.NewService(s)
+		return h.NewService(s)
 	case UpdateService:
-		return n.handle.UpdateService(s)
+		return h.UpdateService(s)
 	case DeleteService:
-		return n.handle.DelService(s)
+		return h.DelService(s)
 	case NewServer:
-		return n.handle.NewDestination(s, destinationOf(o.Server))
+		return h.NewDestination(s, destinationOf(o.Server))
 	case UpdateServer:
-		return n.handle.UpdateDestination(s, destinationOf(o.Server))
+		return h.UpdateDestination(s, destinationOf(o.Server))
 	default:
-		return n.handle.DelDestination(s, destinationOf(o.Server))
+		return h.DelDestination(s, destinationOf(o.Server))
 	}
 }

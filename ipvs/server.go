@@ -73,7 +73,12 @@ const (
 
 // Equal reports whether two virtual servers are the same in all respects.
 func (v *VirtualServer) Equal(w *VirtualServer) bool {
-	return v == w || v.Place == w.Place && v.Settings == w.Settings && slices.Equal(v.Servers, w.Servers)
+	return v == w || v.sameService(w) && slices.Equal(v.Servers, w.Servers)
+}
+
+// sameService reports whether they are the same but for their real servers.
+func (v *VirtualServer) sameService(w *VirtualServer) bool {
+	return v.Place == w.Place && v.Settings == w.Settings
 }
 
 // find is the index of a real server, or where it belongs.

@@ -219,6 +219,43 @@ func TestAPassAfterAFailedOneRepairsNothing(t *testing.T) {
 	})
 }
 
+func TestANudgedPollDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nudge := make(chan struct{}, 1)
+		var glances atomic.Int64
+		p := &proxier.Poll{Name: "recorder", Nudge: nudge, Glance: func(context.Context) (string, error) {
+			time.Sleep(100 * time.Millisecond)
+			glances.Add(1)
+			return "", nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Watch(ctx, func(proxier.Drift) {}) }()
+		pass(5 * time.Second) // the first Glance, and far less than 10 s since
+		before := glances.Load()
+		nudge <- struct{}{}
+		pass(101 * time.Millisecond)
+		if n := glances.Load() - before; n != 1 {
+			t.Errorf("%d glances after a nudge, want one, at once", n)
+		}
+		before = glances.Load()
+		for range 100 {
+			select {
+			case nudge <- struct{}{}:
+			default:
+			}
+			pass(100 * time.Millisecond)
+		}
+		if n := glances.Load() - before; n < 8 || n > 10 {
+			t.Errorf("%d glances of 100 ms under nudges for 10 s, want nine: a tenth of the time", n)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch returned %v", err)
+		}
+	})
+}
+
 func TestAPollTakesLittleTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var takes, glances, told atomic.Int64

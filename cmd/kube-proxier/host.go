@@ -29,8 +29,9 @@ type host struct {
 	// schedulers and kernel are known in IPVS mode.
 	schedulers []string
 	kernel     sysctl.Version
-	// moved are told when an address of this host came or went.
-	moved []chan struct{}
+	// moved are told when an address of this host came or went, and bound when one
+	// of kube-ipvs0 did.
+	moved, bound []chan struct{}
 
 	// rules are the dataplanes of rules and servers those of virtual servers; polls
 	// watch over the others, and commits tells of drift, for sentries.
@@ -191,15 +192,24 @@ func (h *host) watch(ctx context.Context) error {
 		return err
 	}
 	go func() {
-		for range changes {
+		for range changes.Others {
 			h.addresses.Forget()
-			for _, moved := range h.moved {
-				select {
-				case moved <- struct{}{}:
-				default: // a pass is due anyway
-				}
-			}
+			tell(h.moved)
+		}
+	}()
+	go func() {
+		for range changes.Bound {
+			tell(h.bound)
 		}
 	}()
 	return nil
+}
+
+func tell(all []chan struct{}) {
+	for _, c := range all {
+		select {
+		case c <- struct{}{}:
+		default: // there is one to be received already
+		}
+	}
 }

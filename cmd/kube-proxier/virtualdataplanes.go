@@ -26,6 +26,8 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 	order := &rulesOrder{Dataplane: rules, observe: tool.Observe}
 	moved := make(chan struct{}, 1)
 	h.moved = append(h.moved, moved)
+	bound := make(chan struct{}, 1)
+	h.bound = append(h.bound, bound)
 	sets := ipset.NewSets(ipset.Netlink{}, tool.Family, v.sets, tool)
 	servers := ipvs.NewDataplane(kernel, ipvs.Config{
 		Options:      h.options(),
@@ -37,8 +39,9 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 	addresses := device.New(h.addresses, tool.Family, v.addresses)
 	h.polls[tool.Family] = []proxier.Sentry{
 		&proxier.Poll{Name: sets.Name(), Glance: sets.Glance, Forget: sets.Forget},
+		&proxier.Poll{Name: servers.Name(), Glance: servers.GlanceServices, Forget: servers.Forget},
 		&proxier.Poll{Name: servers.Name(), Glance: servers.Glance, Forget: servers.Forget},
-		&proxier.Poll{Name: addresses.Name(), Glance: addresses.Glance, Forget: addresses.Forget},
+		&proxier.Poll{Name: addresses.Name(), Glance: addresses.Glance, Forget: addresses.Forget, Nudge: bound},
 	}
 	return []proxier.Dataplane{
 		h.parameters(tool.Family),

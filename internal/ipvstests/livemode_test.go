@@ -32,9 +32,9 @@ func TestModeChangesLive(t *testing.T) {
 				dial{from: "client", protocol: protocol, to: s.addressOf(family, "nodeport", 10)})
 		}
 	}
-	for i, mode := range []string{"ipvs", "iptables"} {
+	for i := range 2 * *rounds {
 		stop := s.stream(t, dials)
-		configure(mode)
+		configure([]string{"ipvs", "iptables"}[i%2])
 		p.await(t, func() string {
 			if strings.Count(p.log.String(), `"The configuration has changed"`) == i+1 {
 				return ""
@@ -42,7 +42,7 @@ func TestModeChangesLive(t *testing.T) {
 			return "the change is not in force"
 		})
 		p.awaitInForce(t)
-		stop()
+		t.Logf("change %d: %d new connections", i+1, stop())
 	}
 	p.awaitNothingLeft(t)
 	p.end(t)

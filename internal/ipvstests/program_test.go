@@ -141,6 +141,15 @@ func (p *program) awaitNothingLeft(t *testing.T) {
 	}
 }
 
+// kill ends it without asking.
+func (p *program) kill(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Wait() // says that it was killed
+}
+
 // end asks the program to end, and waits for it.
 func (p *program) end(t *testing.T) {
 	t.Helper()

@@ -58,10 +58,10 @@ func mischiefs() []mischief {
 	}
 }
 
-// rounds is for measuring:
+// rounds is for measuring, and for what seldom fails:
 //
 //	make test-ipvs IPVS=./internal/ipvstests IPVSFLAGS='-test.run=Repaired -test.v -rounds=20'
-var rounds = flag.Int("rounds", 1, "how often TestWhatOthersDoIsRepaired does everything, each time with a new process")
+var rounds = flag.Int("rounds", 1, "how often repairs, changes of the mode and kills are made")
 
 // TestWhatOthersDoIsRepaired: the real program, which would compare with the
 // kernel once an hour, notices what others do and repairs it. The times it logs

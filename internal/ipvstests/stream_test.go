@@ -28,14 +28,15 @@ const dialsAround = 10
 const pace = 50 * time.Millisecond
 
 // stream keeps making new connections, each from one goroutine, and reports those
-// that fail. It returns when all are running; stop lets them go on for a while
-// and waits for their end.
-func (s *stage) stream(t *testing.T, dials []dial) (stop func()) {
+// that fail. It returns when all are running; stop lets them go on for a while,
+// waits for their end, and returns how many there were.
+func (s *stage) stream(t *testing.T, dials []dial) (stop func() int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	var before, after, ended sync.WaitGroup
 	var changed atomic.Bool
+	var all atomic.Int64
 	for _, d := range dials {
 		before.Add(1)
 		after.Add(1)
@@ -55,6 +56,7 @@ func (s *stage) stream(t *testing.T, dials []dial) (stop func()) {
 					since++
 				}
 				reply, err := s.try(t.Context(), d)
+				all.Add(1)
 				if err != nil {
 					t.Errorf("%s %s %s, dial %d (%d after the change): %s: %v", d.from, d.protocol, d.to, n, since, testenv.Outcome(reply, err), err)
 				}
@@ -62,11 +64,12 @@ func (s *stage) stream(t *testing.T, dials []dial) (stop func()) {
 		})
 	}
 	before.Wait()
-	return func() {
+	return func() int {
 		changed.Store(true)
 		after.Wait()
 		cancel()
 		ended.Wait()
+		return int(all.Load())
 	}
 }
 

@@ -260,35 +260,47 @@ func TestWatch(t *testing.T) {
 	testenv.Need(t, testenv.Root)
 	err := testenv.InNamespace(func() error {
 		ip(t, "link", "add", "eth0", "type", "bridge")
+		ip(t, "link", "add", Name, "type", "bridge")
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		changed, err := Watch(ctx)
+		changes, err := Watch(ctx)
 		if err != nil {
 			return err
 		}
-		k := Netlink{standIn: "bridge"}
-		own := []Op{{Verb: CreateDevice}, {Verb: Add, Addr: netip.MustParseAddr("10.96.0.1")}, {Verb: Delete, Addr: netip.MustParseAddr("10.96.0.1")}}
-		if err := k.Do(ctx, own); err != nil {
-			return err
-		}
-		for _, change := range []string{
-			"address add 172.18.0.11/16 dev eth0", "address delete 172.18.0.11/16 dev eth0", "address add fd00::1/64 dev eth0",
+		for _, change := range []struct {
+			command string
+			tells   <-chan struct{}
+		}{
+			{"address add 172.18.0.11/16 dev eth0", changes.Others},
+			{"address delete 172.18.0.11/16 dev eth0", changes.Others},
+			{"address add fd00::1/64 dev eth0", changes.Others},
+			{"address add 10.96.0.1/32 dev " + Name, changes.Bound},
+			{"address delete 10.96.0.1/32 dev " + Name, changes.Bound},
+			{"address add fd00:10:96::1/128 dev " + Name, changes.Bound},
 		} {
-			ip(t, strings.Fields(change)...)
+			ip(t, strings.Fields(change.command)...)
 			select {
-			case _, ok := <-changed:
+			case _, ok := <-change.tells:
 				if !ok {
-					t.Fatalf("%s: the watch has ended", change)
+					t.Fatalf("%s: the watch has ended", change.command)
 				}
 			case <-time.After(10 * time.Second):
-				t.Fatalf("%s: not told within 10 s", change)
+				t.Fatalf("%s: not told within 10 s", change.command)
 			}
 		}
 		cancel()
 		deadline := time.After(10 * time.Second)
-		for ok := true; ok; {
+		for others, bound := changes.Others, changes.Bound; others != nil || bound != nil; {
+			var ok bool
 			select {
-			case _, ok = <-changed:
+			case _, ok = <-others:
+				if !ok {
+					others = nil
+				}
+			case _, ok = <-bound:
+				if !ok {
+					bound = nil
+				}
 			case <-deadline:
 				t.Fatal("the watch does not end")
 			}
@@ -300,14 +312,14 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-func TestOwnChangesAreNotTold(t *testing.T) {
+func TestChangesToTheDeviceAreNotToldAsOthers(t *testing.T) {
 	testenv.Need(t, testenv.Root)
 	err := testenv.InNamespace(func() error {
 		k := Netlink{standIn: "bridge"}
 		if err := k.Do(t.Context(), []Op{{Verb: CreateDevice}}); err != nil {
 			return err
 		}
-		changed, err := Watch(t.Context())
+		changes, err := Watch(t.Context())
 		if err != nil {
 			return err
 		}
@@ -324,7 +336,7 @@ func TestOwnChangesAreNotTold(t *testing.T) {
 		deadline := time.After(10 * time.Second)
 		for {
 			select {
-			case <-changed:
+			case <-changes.Others:
 				told++
 				host, err := k.List(t.Context())
 				if err != nil {

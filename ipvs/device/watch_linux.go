@@ -10,33 +10,39 @@ import (
 	"github.com/vishvananda/netns"
 )
 
-// Watch tells of changes to addresses on all devices but kube-ipvs0, in the
-// network namespace of the calling thread, until ctx ends; then the channel is
-// closed. Several changes may be told as one. When changes were lost, that is
-// told as a change.
-func Watch(ctx context.Context) (<-chan struct{}, error) {
+// Changes tell that addresses came or went. Several may be told as one, and
+// when some were lost, that is told as a change of both.
+type Changes struct {
+	// Others receives for all devices but kube-ipvs0, and Bound for that one, whoever
+	// changed it.
+	Others, Bound <-chan struct{}
+}
+
+// Watch tells of changes to addresses in the network namespace of the calling
+// thread, until ctx ends; then both channels are closed.
+func Watch(ctx context.Context) (Changes, error) {
 	home, err := netns.Get()
 	if err != nil {
-		return nil, fmt.Errorf("watch addresses: %w", err)
+		return Changes{}, fmt.Errorf("watch addresses: %w", err)
 	}
-	w := &watch{home: home, changed: make(chan struct{}, 1)}
+	w := &watch{home: home, others: make(chan struct{}, 1), bound: make(chan struct{}, 1)}
 	if w.links, err = netlink.NewHandleAt(home, syscall.NETLINK_ROUTE); err != nil {
 		_ = home.Close()
-		return nil, fmt.Errorf("watch addresses: %w", err)
+		return Changes{}, fmt.Errorf("watch addresses: %w", err)
 	}
 	updates, stop, err := w.subscribe()
 	if err != nil {
 		w.close()
-		return nil, fmt.Errorf("watch addresses: %w", err)
+		return Changes{}, fmt.Errorf("watch addresses: %w", err)
 	}
 	go w.run(ctx, updates, stop)
-	return w.changed, nil
+	return Changes{Others: w.others, Bound: w.bound}, nil
 }
 
 type watch struct {
-	home    netns.NsHandle
-	links   *netlink.Handle
-	changed chan struct{}
+	home          netns.NsHandle
+	links         *netlink.Handle
+	others, bound chan struct{}
 	// ours is the index of kube-ipvs0, as far as it is known.
 	ours int
 }
@@ -75,7 +81,8 @@ func (w *watch) run(ctx context.Context, updates <-chan netlink.AddrUpdate, stop
 			case <-time.After(pause):
 			}
 		}
-		w.tell()
+		tell(w.others)
+		tell(w.bound)
 	}
 }
 
@@ -94,8 +101,10 @@ func (w *watch) pass(ctx context.Context, updates <-chan netlink.AddrUpdate) {
 			if !ok {
 				return
 			}
-			if !w.isOurs(u.LinkIndex) {
-				w.tell()
+			if w.isOurs(u.LinkIndex) {
+				tell(w.bound)
+			} else {
+				tell(w.others)
 			}
 		}
 	}
@@ -113,9 +122,9 @@ func (w *watch) isOurs(index int) bool {
 	return true
 }
 
-func (w *watch) tell() {
+func tell(changed chan<- struct{}) {
 	select {
-	case w.changed <- struct{}{}:
+	case changed <- struct{}{}:
 	default: // there is one to be received already
 	}
 }
@@ -123,5 +132,6 @@ func (w *watch) tell() {
 func (w *watch) close() {
 	w.links.Close()
 	_ = w.home.Close()
-	close(w.changed)
+	close(w.others)
+	close(w.bound)
 }

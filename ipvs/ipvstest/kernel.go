@@ -64,6 +64,17 @@ func (k *Kernel) List(_ context.Context, only ...ipvs.Place) (ipvs.Listing, erro
 	return l, nil
 }
 
+// ListServices returns all virtual servers without their real servers.
+func (k *Kernel) ListServices(context.Context) ([]*ipvs.VirtualServer, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	servers := k.sorted()
+	for i, v := range servers {
+		servers[i] = &ipvs.VirtualServer{Place: v.Place, Settings: v.Settings}
+	}
+	return servers, nil
+}
+
 // Do does operations until one fails.
 func (k *Kernel) Do(_ context.Context, ops []ipvs.Op) (int, error) {
 	k.mu.Lock()
