@@ -3,6 +3,7 @@ package ipvstests
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -16,8 +17,20 @@ import (
 type dial struct {
 	from, protocol string
 	to             netip.AddrPort
-	// source is the client's address; the kernel's choice if there is none.
+	// source is the client's address, and port that of UDP; the kernel's choice if
+	// there is none.
 	source netip.Addr
+	port   uint16
+}
+
+// ports gives dial n of client i among several a port of its own, below those that
+// the kernel chooses. By client and real server alone IPVS finds the connection that
+// an answer belongs to, so that a client which uses one port for two addresses of a
+// Service, within the 5 minutes in which it remembers UDP, may not get it.
+func ports(clients, i, n int) uint16 {
+	const first, end = 10000, 32768
+	width := (end - first) / clients
+	return uint16(first + i*width + n%width)
 }
 
 // dialsAround is how many dials a stream makes at least before a change, and after.
@@ -37,7 +50,7 @@ func (s *stage) stream(t *testing.T, dials []dial) (stop func() int) {
 	var before, after, ended sync.WaitGroup
 	var changed atomic.Bool
 	var all atomic.Int64
-	for _, d := range dials {
+	for i, d := range dials {
 		before.Add(1)
 		after.Add(1)
 		ended.Go(func() {
@@ -55,6 +68,7 @@ func (s *stage) stream(t *testing.T, dials []dial) (stop func() int) {
 					}
 					since++
 				}
+				d.port = ports(len(dials), i, n)
 				reply, err := s.try(t.Context(), d)
 				all.Add(1)
 				if err != nil {
@@ -81,6 +95,7 @@ func (s *stage) try(ctx context.Context, d dial) (testenv.Reply, error) {
 	if d.protocol == "udp" {
 		asks = 4
 		options.Timeout = slow / 4
+		options.Source = netip.AddrPortFrom(d.source, d.port)
 	}
 	conn, err := s.hosts[d.from].Open(ctx, d.protocol, d.to, options)
 	if err != nil {
@@ -93,5 +108,15 @@ func (s *stage) try(ctx context.Context, d dial) (testenv.Reply, error) {
 			break
 		}
 	}
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, s.known(ctx, conn.Local().Port()))
+	}
 	return reply, err
+}
+
+// known is what the node's kernel remembers of a client's port.
+func (s *stage) known(ctx context.Context, port uint16) string {
+	const script = "cat /proc/thread-self/net/ip_vs_conn /proc/thread-self/net/nf_conntrack 2>&1 | grep -E ' %04X |port=%d |No such'"
+	output, err := s.node.Command(ctx, "sh", "-c", fmt.Sprintf(script, port, port)).CombinedOutput()
+	return fmt.Sprintf("the node knows: %s (%v)", output, err)
 }
