@@ -47,8 +47,8 @@ race: kube-apiserver ## all tests with the race detector, but e2e: its daemon is
 e2e: kube-apiserver ## the tests against a real API server and a real kernel, each by name
 	$(GO) test -count=1 -v -timeout 20m ./internal/e2e ./internal/kerneltest
 
-soak: kube-apiserver ## random changes and faults for DURATION, 50 rounds of upgrades; SEED=n repeats a run
-	$(GO) test -count=1 -v -timeout 0 ./internal/e2e -run 'TestSoak|TestUpgrades|TestTakeOver' -soak.duration=$(DURATION) -soak.seed=$(SEED) -rounds=50
+soak: kube-apiserver ## random changes and faults for DURATION, 50 rounds of upgrades, an API server ill for minutes; SEED=n repeats a run
+	$(GO) test -count=1 -v -timeout 0 ./internal/e2e -run 'TestSoak|TestUpgrades|TestTakeOver|TestAPIServerThatIsIll' -soak.duration=$(DURATION) -soak.seed=$(SEED) -rounds=50 -ill=2m
 
 golden: ## rewrite the golden sections of testdata/scenarios; read the diff
 	$(GO) test ./internal/scenarios -update

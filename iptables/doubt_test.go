@@ -112,18 +112,35 @@ func TestTableWatch(t *testing.T) {
 	} {
 		now := time.Unix(int64(l.at), 0)
 		w.due = w.due || l.locked
-		have := w.look(l.thorough, legacytable.Info{Entries: l.entries}, func() time.Time {
-			now = now.Add(takes)
-			return now
-		}, func() (uint64, error) {
+		have := w.look(l.thorough, legacytable.Info{Entries: l.entries}, now, func() (uint64, time.Duration, error) {
 			digests++
 			if l.fail {
-				return 0, errors.New("no memory")
+				return 0, takes, errors.New("no memory")
 			}
-			return l.content, nil
+			return l.content, takes, nil
 		})
 		if have != l.want || digests != l.digests {
 			t.Errorf("%s: have %v after %d digests, want %v after %d", l.name, have, digests, l.want, l.digests)
+		}
+	}
+}
+
+// What is there after a write of ours is known at once, or somebody's change of the
+// same size would be taken for ours; only of large tables it is not.
+func TestTableWatchAfterOurWrites(t *testing.T) {
+	for entries, want := range map[uint32]int{10: 3, 1_000_000: 1} {
+		w := tableWatch{}
+		digests := 0
+		for n := range 3 {
+			info := legacytable.Info{Entries: entries, Size: uint32(n)}
+			w.wrote(info)
+			w.look(true, info, time.Unix(1000, int64(n)), func() (uint64, time.Duration, error) {
+				digests++
+				return uint64(n), time.Second, nil
+			})
+		}
+		if digests != want {
+			t.Errorf("%d entries: the content was looked at %d times, want %d", entries, digests, want)
 		}
 	}
 }

@@ -52,22 +52,18 @@ func (s *legacySentry) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 	s.start(tell)
 	ticker := time.NewTicker(legacyPoll)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			err := errors.Join(s.socket.Close(), s.lock.close())
-			s.socket = nil
-			return errors.Join(ctx.Err(), err)
-		case <-ticker.C:
-		}
+	for s.lock.wait(ctx, ticker.C) {
 		if !s.mu.TryLock() {
 			continue // we write ourselves
 		}
 		s.look(math.MaxUint32)
 		s.mu.Unlock()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := errors.Join(s.socket.Close(), s.lock.close())
+	s.socket = nil
+	return errors.Join(ctx.Err(), err)
 }
 
 // look looks at the tables, and thoroughly at those of so many entries at most. mu
@@ -83,8 +79,11 @@ func (s *legacySentry) look(limit uint32) {
 		if err != nil {
 			continue // the regular comparison remains
 		}
-		changed := s.tables[table].look(info.Entries <= limit, info, time.Now, func() (uint64, error) {
-			return s.socket.Digest(table, info, func(chain string) bool { return OwnedChain(table, chain) })
+		changed := s.tables[table].look(info.Entries <= limit, info, time.Now(), func() (sum uint64, took time.Duration, err error) {
+			took = cpuTime(func() {
+				sum, err = s.socket.Digest(table, info, func(chain string) bool { return OwnedChain(table, chain) })
+			})
+			return sum, took, err
 		})
 		if s.others[table].changed(table, info.Entries, s.dataplane.believed()) || changed {
 			var doubt Doubt

@@ -18,18 +18,18 @@ type tableWatch struct {
 	digested bool
 	// due is whether there is a reason to take the digest: somebody had the lock.
 	due bool
-	// ended is when the digest was taken, and took how long that took.
-	ended time.Time
+	// taken is when the digest was, and took for how long that kept the processor.
+	taken time.Time
 	took  time.Duration
 }
 
-// How often a table is looked at. An idle node shall stay one: without a reason
+// How often a table is looked at although nobody had the lock. An idle node shall stay one: without a reason
 // the content is compared so rarely that it takes a twenty-thousandth of the time,
 // and never so often that it takes more than a thousandth. After a write of ours it is
 // read at once unless it has so many entries, some hundred thousand for ten thousand
 // Services, that who waits for the write would notice.
 const (
-	legacyPoll       = 400 * time.Millisecond
+	legacyPoll       = time.Second
 	legacyCompare    = legacyPoll + legacyPoll/2 // with the look after the next
 	legacyShare      = 20_000
 	legacyShareIfDue = 1000
@@ -37,27 +37,31 @@ const (
 )
 
 // wrote remembers the Info after a write of our own, or at the start. The content
-// is taken as soon as that is not too often.
+// is taken at once, or of a large table as soon as that is not too often: what others
+// change before is taken for ours.
 func (w *tableWatch) wrote(info legacytable.Info) {
 	w.info, w.digested, w.due = info, false, true
+	if info.Entries <= legacyAtOnce {
+		w.taken = time.Time{}
+	}
 }
 
 // look reports whether somebody else has changed what is ours, or may have. It
-// calls digest, which takes long, where that is needed, and if thorough also
-// where it is time to.
-func (w *tableWatch) look(thorough bool, info legacytable.Info, now func() time.Time, digest func() (uint64, error)) bool {
+// calls digest, which takes long and says how long, where that is needed, and if
+// thorough also where it is time to.
+func (w *tableWatch) look(
+	thorough bool, info legacytable.Info, now time.Time, digest func() (sum uint64, took time.Duration, err error),
+) bool {
 	same := info == w.info
-	start := now()
-	if same && (!thorough || start.Before(w.next())) {
+	if same && (!thorough || now.Before(w.next())) {
 		return false
 	}
 	w.info = info
 	if !same && !w.digested {
 		return true
 	}
-	sum, err := digest()
-	w.ended, w.due = now(), false
-	w.took = w.ended.Sub(start)
+	sum, took, err := digest()
+	w.taken, w.took, w.due = now, took, false
 	before, compared := w.digest, w.digested
 	w.digest, w.digested = sum, err == nil
 	if err != nil { // nobody can tell; if it did not change at least its size did not
@@ -69,9 +73,9 @@ func (w *tableWatch) look(thorough bool, info legacytable.Info, now func() time.
 // next is when the content is compared again although the Info is the same.
 func (w *tableWatch) next() time.Time {
 	if w.due {
-		return w.ended.Add(legacyShareIfDue * w.took)
+		return w.taken.Add(legacyShareIfDue * w.took)
 	}
-	return w.ended.Add(max(legacyCompare, legacyShare*w.took))
+	return w.taken.Add(max(legacyCompare, legacyShare*w.took))
 }
 
 // strangers counts a table's entries that are not ours. Their number is known from

@@ -2,9 +2,13 @@ package iptables
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +18,16 @@ import (
 // program that has another file there, or none, goes unnoticed.
 type lockWatch struct {
 	path  string
-	queue int // of inotify(7)
+	queue *os.File // of inotify(7)
+	fd    int      // the queue's, to read without waiting
+	// changed receives when somebody may have given back the lock.
+	changed chan struct{}
+	// looked is when wait returned last because of the lock.
+	looked time.Time
+
+	mu sync.Mutex
+	// events is whether there were any that released did not tell yet.
+	events bool
 	// watching is whether the file is watched; it may not be there yet.
 	watching bool
 }
@@ -23,38 +36,90 @@ type lockWatch struct {
 func lockFile() string { return cmp.Or(os.Getenv("XTABLES_LOCKFILE"), "/run/xtables.lock") }
 
 func watchLock(path string) (*lockWatch, error) {
-	queue, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("watch %s: %w", path, err)
 	}
-	l := &lockWatch{path: path, queue: queue}
+	l := &lockWatch{path: path, queue: os.NewFile(uintptr(fd), "inotify"), fd: fd, changed: make(chan struct{}, 1)}
+	raw, err := l.queue.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("watch %s: %w", path, err), l.close())
+	}
+	go l.listen(raw)
 	l.released()
 	return l, nil
+}
+
+// listen tells of events until the queue is closed.
+func (l *lockWatch) listen(queue syscall.RawConn) {
+	for queue.Read(func(uintptr) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		found := l.drain()
+		l.events = l.events || found
+		return found
+	}) == nil {
+		select {
+		case l.changed <- struct{}{}:
+		default: // there is one to be received already
+		}
+	}
+}
+
+// drain empties the queue, and reports whether there was something in it. mu is held.
+func (l *lockWatch) drain() bool {
+	found := false
+	buffer := make([]byte, 4096)
+	for {
+		n, err := unix.Read(l.fd, buffer)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return found
+		}
+		found = true
+	}
+}
+
+// pause lies at least between two looks because of the lock: there are programs
+// that write without end.
+const pause = 50 * time.Millisecond
+
+// wait returns when somebody may have given back the lock, or it is time to look in
+// any case; false when ctx ends.
+func (l *lockWatch) wait(ctx context.Context, tick <-chan time.Time) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-tick:
+		return true
+	case <-l.changed:
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Until(l.looked.Add(pause))):
+		l.looked = time.Now()
+		return true
+	}
 }
 
 // released reports whether somebody has given the lock back since it was asked
 // last, or may have: that is when what they wrote is in force.
 func (l *lockWatch) released() bool {
-	events := false
-	buffer := make([]byte, 4096)
-	for {
-		n, err := unix.Read(l.queue, buffer)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil || n <= 0 {
-			break
-		}
-		events = true
-	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	events := l.drain() || l.events
+	l.events = false
 	// A file that was removed is watched no more; adding it again is no second
 	// watch.
 	if events || !l.watching {
-		_, err := unix.InotifyAddWatch(l.queue, l.path, unix.IN_CLOSE|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF)
+		_, err := unix.InotifyAddWatch(l.fd, l.path, unix.IN_CLOSE|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF)
 		events = events || err == nil
 		l.watching = err == nil
 	}
 	return events
 }
 
-func (l *lockWatch) close() error { return unix.Close(l.queue) }
+func (l *lockWatch) close() error { return l.queue.Close() }

@@ -1,9 +1,11 @@
 package iptables
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // What others do to the lock's file is told once, and the file may come and go.
@@ -43,5 +45,52 @@ func TestLockWatch(t *testing.T) {
 		if have := l.released(); have != step.want {
 			t.Errorf("%s: have %v, want %v", step.name, have, step.want)
 		}
+	}
+}
+
+func TestLockWatchWaits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "xtables.lock")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := watchLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	never := make(chan time.Time)
+	waited := make(chan bool)
+	go func() {
+		defer close(waited)
+		for goOn := true; goOn; {
+			goOn = l.wait(ctx, never)
+			waited <- goOn
+		}
+	}()
+	next := func() bool {
+		t.Helper()
+		select {
+		case goOn := <-waited:
+			return goOn
+		case <-time.After(10 * time.Second):
+			t.Fatal("nothing is told within 10 s")
+			return false
+		}
+	}
+	for range 3 {
+		held, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held.Close()
+		if !next() || !l.released() {
+			t.Error("the lock was given back, which is not told")
+		}
+	}
+	cancel()
+	for next() { // what was told twice
+	}
+	if err := l.close(); err != nil {
+		t.Error(err)
 	}
 }

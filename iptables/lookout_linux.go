@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -64,10 +65,10 @@ func written(c nftcommit.Commit, family nftcommit.Family) Doubt {
 	return d
 }
 
-// lookoutPoll lies between two looks at the tables of the legacy variant; their
-// content is looked at for a thousandth of the time at most.
+// lookoutPoll lies between two looks at the tables of the legacy variant although
+// nobody had the lock; their content is looked at for a thousandth of the time at most.
 const (
-	lookoutPoll  = time.Second
+	lookoutPoll  = 5 * time.Second
 	lookoutShare = 1000
 )
 
@@ -75,6 +76,7 @@ const (
 type tableLookout struct {
 	family proxier.Family
 	socket *legacytable.Socket
+	lock   *lockWatch
 	// names is the kernel's list of tables, of the network namespace it was opened
 	// in; nil as long as the kernel has none.
 	names  *os.File
@@ -95,7 +97,11 @@ func newTableLookout(t *Tool) (*tableLookout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &tableLookout{family: t.Family, socket: socket, tables: map[string]*lookedAt{NAT: {}, Filter: {}}}
+	lock, err := watchLock(lockFile())
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	l := &tableLookout{family: t.Family, socket: socket, lock: lock, tables: map[string]*lookedAt{NAT: {}, Filter: {}}}
 	l.look() // what is there already is none of its business
 	return l, nil
 }
@@ -103,25 +109,23 @@ func newTableLookout(t *Tool) (*tableLookout, error) {
 func (l *tableLookout) Watch(ctx context.Context, tell func(proxier.Drift)) error {
 	defer func() {
 		_ = l.socket.Close()
+		_ = l.lock.close()
 		_ = l.names.Close() // which may be nil
 	}()
 	ticker := time.NewTicker(lookoutPoll)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
+	for l.lock.wait(ctx, ticker.C) {
 		if what := l.look(); what != "" {
 			tell(proxier.Drift{Cause: proxier.Polled, What: what})
 		}
 	}
+	return ctx.Err()
 }
 
 // look returns where chains of a Service proxy were changed since the last look.
 // What cannot be read now is read at the next.
 func (l *tableLookout) look() string {
+	l.lock.released()
 	var changed []string
 	present := l.present()
 	for _, name := range []string{NAT, Filter} {
@@ -142,10 +146,10 @@ func (l *tableLookout) lookAt(name string, table *lookedAt) []string {
 	if err != nil || info == table.info || time.Now().Before(table.next) {
 		return nil
 	}
-	start := time.Now()
 	owned := func(chain string) bool { return OwnedChain(name, chain) }
-	content, err := l.socket.Digest(name, info, owned)
-	table.next = time.Now().Add(lookoutShare * time.Since(start))
+	var content uint64
+	took := cpuTime(func() { content, err = l.socket.Digest(name, info, owned) })
+	table.next = time.Now().Add(lookoutShare * took)
 	if err != nil {
 		return nil
 	}

@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -25,6 +27,9 @@ func contextUntil(parent context.Context, end <-chan struct{}) (context.Context,
 	}()
 	return ctx, cancel
 }
+
+// ill is how long it is at least; make soak takes minutes.
+var ill = flag.Duration("ill", 0, "how long each illness of the API server lasts at least")
 
 // Whatever the API server does, what was in force stays so, and what has
 // changed meanwhile follows when the server is well.
@@ -55,8 +60,11 @@ func TestAPIServerThatIsIll(t *testing.T) {
 			}
 			return ""
 		})
+		<-time.After(*ill)
 		g.set(nil)
+		well := time.Now()
 		s.expect("after "+fault.name, pod.Name, probes)
+		t.Logf("after %s: what had changed was in force within %v", fault.name, time.Since(well).Round(time.Millisecond))
 	}
 	steady.stop("faults of the API server")
 	if strings.Contains(d.log.text(), "Nearly all Services") {
