@@ -53,10 +53,12 @@ type Dataplane struct {
 	// forgets counts the calls of Forget, so that one in the middle of an Apply
 	// is not lost.
 	forgets int
+	// draining are real servers that drain, and since when; not changed once set.
+	draining map[RealPlace]time.Time
+	// looking is whether timer is to look at them, and due whether some have ended.
+	looking, due bool
 
 	compiled *Compiled // of the last Plan, to share with the next
-	draining map[RealPlace]time.Time
-	look     time.Time // when to count connections; only where some drain
 	refused  refusals
 	retries  proxier.Retries
 }
@@ -147,16 +149,22 @@ func (d *Dataplane) observe(ctx context.Context, want *Compiled, addresses Addre
 	return own, listing.idle(d.config.Retire), nil
 }
 
-// count looks which draining real servers have no connections, if it is time
-// to. It asks for their virtual servers only.
+// count looks which draining real servers have no connections, if some have not. It
+// asks for their virtual servers only, and again: since the look that made it due one may have
+// come back and left, with connections.
 func (d *Dataplane) count(ctx context.Context) (map[RealPlace]bool, error) {
-	if len(d.draining) == 0 || d.config.Now().Before(d.look) {
+	d.mu.Lock()
+	draining, due := d.draining, d.due
+	d.due = false
+	d.mu.Unlock()
+	if len(draining) == 0 || !due {
 		return nil, nil
 	}
-	listing, err := d.kernel.List(ctx, placesOf(d.draining)...)
+	listing, err := d.kernel.List(ctx, placesOf(draining)...)
 	if err != nil {
 		return nil, fmt.Errorf("count connections of draining real servers: %w", err)
 	}
+	d.watchDrain(draining) // what of it goes on
 	return listing.idle(d.config.Retire), nil
 }
 
@@ -174,9 +182,7 @@ func (d *Dataplane) remember(have []*VirtualServer, want *Compiled, forgets int)
 // diff is the way from have to want without what the kernel refused before.
 // Where there is nothing yet, what the cluster itself needs comes first.
 func (d *Dataplane) diff(have []*VirtualServer, want *Compiled, idle map[RealPlace]bool) *Patch {
-	patch := Diff(have, want, Drain{
-		Timeout: d.config.DrainTimeout, Now: d.config.Now(), Since: d.draining, Idle: idle, Retire: d.config.Retire,
-	})
+	patch := Diff(have, want, d.drain(d.draining, idle))
 	patch.Ops = d.refused.without(patch.Ops)
 	if len(have) == 0 {
 		patch.Ops = essentialsFirst(patch.Ops, want)
@@ -202,26 +208,44 @@ func essentialsFirst(ops []Op, want *Compiled) []Op {
 	return append(first, rest...)
 }
 
-// watchDrain remembers what drains, and sees to it that somebody looks again.
-// A look that is still to come is not put off.
+// watchDrain remembers what drains, and has somebody look whether it has ended.
 func (d *Dataplane) watchDrain(draining map[RealPlace]time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.draining = draining
+	if len(draining) > 0 && !d.looking {
+		d.looking = true
+		d.timer = time.AfterFunc(d.config.Look, d.lookAtDrains)
+	}
+}
+
+// lookAtDrains asks for a pass if something has drained, and else comes again: a pass
+// costs far more than this look.
+func (d *Dataplane) lookAtDrains() {
+	d.mu.Lock()
+	draining := d.draining
+	d.looking = len(draining) > 0
+	d.mu.Unlock()
 	if len(draining) == 0 {
-		if d.timer != nil {
-			d.timer.Stop()
-		}
-		d.look = time.Time{}
 		return
 	}
-	now := d.config.Now()
-	if d.look.After(now) {
+	ctx, cancel := context.WithTimeout(context.Background(), d.config.Look)
+	defer cancel()
+	listing, err := d.kernel.List(ctx, placesOf(draining)...)
+	if err == nil && !d.drain(draining, listing.idle(d.config.Retire)).ended() {
+		d.timer.Reset(d.config.Look)
 		return
 	}
-	d.look = now.Add(d.config.Look)
-	d.timer = time.AfterFunc(d.config.Look, func() {
-		select {
-		case d.wake <- struct{}{}:
-		default: // a wake-up is waiting
-		}
-	})
+	d.mu.Lock()
+	d.due, d.looking = true, false // the pass has it look again
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default: // a wake-up is waiting
+	}
+}
+
+// drain is what is known of draining now.
+func (d *Dataplane) drain(since map[RealPlace]time.Time, idle map[RealPlace]bool) Drain {
+	return Drain{Timeout: d.config.DrainTimeout, Now: d.config.Now(), Since: since, Idle: idle, Retire: d.config.Retire}
 }

@@ -73,6 +73,17 @@ func (d *Drain) step(p RealPlace, have RealServer) step {
 	}
 }
 
+// ended reports whether some real server has drained, or has had its time. Those that
+// drain have weight 0 by now.
+func (d Drain) ended() bool {
+	for p := range d.Since {
+		if d.step(p, RealServer{}) == remove {
+			return true
+		}
+	}
+	return false
+}
+
 // outcome says what has become of the real servers that drained, when draining are
 // those that still do.
 func (d *Drain) outcome(want *Compiled, draining map[RealPlace]time.Time) proxier.Drains {
