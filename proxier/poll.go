@@ -15,13 +15,15 @@ type Poll struct {
 	Glance func(ctx context.Context) (different string, err error)
 	// Forget is the dataplane's.
 	Forget func()
+	// Share bounds what Glances cost: at most the Share-th part of the time.
+	Share int
 	// Nudge, if set, receives when the kernel tells that something has changed,
 	// though not whether it is different: then a Glance does not wait.
 	Nudge <-chan struct{}
 }
 
 // pollInterval lies between two Glances, unless they take so long that it has to
-// be more for them to take at most a hundredth of the time.
+// be more because of the Share.
 const pollInterval = 500 * time.Millisecond
 
 // nudgedShare bounds what Glances cost that something changes for: a tenth of the
@@ -59,6 +61,6 @@ func (p *Poll) Watch(ctx context.Context, tell func(Drift)) error {
 		}
 		took := time.Since(start)
 		rested = time.Now().Add(nudgedShare * took)
-		timer.Reset(max(pollInterval, resyncShare*took))
+		timer.Reset(max(pollInterval, time.Duration(p.Share)*took))
 	}
 }

@@ -223,7 +223,7 @@ func TestANudgedPollDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nudge := make(chan struct{}, 1)
 		var glances atomic.Int64
-		p := &proxier.Poll{Name: "recorder", Nudge: nudge, Glance: func(context.Context) (string, error) {
+		p := &proxier.Poll{Name: "recorder", Share: 100, Nudge: nudge, Glance: func(context.Context) (string, error) {
 			time.Sleep(100 * time.Millisecond)
 			glances.Add(1)
 			return "", nil
@@ -259,7 +259,7 @@ func TestANudgedPollDoesNotWait(t *testing.T) {
 func TestAPollTakesLittleTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var takes, glances, told atomic.Int64
-		p := &proxier.Poll{Name: "recorder", Glance: func(context.Context) (string, error) {
+		p := &proxier.Poll{Name: "recorder", Share: 100, Glance: func(context.Context) (string, error) {
 			time.Sleep(time.Duration(takes.Load()))
 			if glances.Add(1)%2 == 0 {
 				return "", errors.New("no answer")

@@ -25,12 +25,14 @@ func pause(ctx context.Context, least time.Duration, since time.Time) error {
 	}
 }
 
-// A program has settled when it uses no more than quietCPU in each of quietTimes
+// A program has settled when it uses no more than quietCPU, or quietCPUInVM, in each of quietTimes
 // intervals of quietInterval.
 const (
 	quietInterval = 500 * time.Millisecond
 	quietCPU      = 15 * time.Millisecond
 	quietTimes    = 4
+	// In the emulated machine everything takes longer, what is always done, too.
+	quietCPUInVM = 75 * time.Millisecond
 )
 
 // settle waits until the program has nothing more to do, and returns the CPU time
@@ -39,6 +41,10 @@ func (r *runner) settle(ctx context.Context) (time.Duration, error) {
 	before, err := r.cgroup.CPU()
 	if err != nil {
 		return 0, err
+	}
+	limit := quietCPU
+	if r.run.VM {
+		limit = quietCPUInVM
 	}
 	settled, quiet := before, 0
 	for quiet < quietTimes {
@@ -52,7 +58,7 @@ func (r *runner) settle(ctx context.Context) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		if now-before > quietCPU {
+		if now-before > limit {
 			settled, quiet = now, 0
 		} else {
 			quiet++
