@@ -23,17 +23,8 @@ func TestModeChangesLive(t *testing.T) {
 	configure("iptables")
 	p.start(t, "--config="+filepath.Join(dir, "config.conf"), "--manifests="+filepath.Join(dir, "web.yaml"), "--hostname-override=node1")
 	p.awaitInForce(t)
-	var dials []dial
-	for _, family := range proxier.Families {
-		for _, protocol := range []string{"tcp", "udp"} {
-			dials = append(dials,
-				dial{from: "asker", protocol: protocol, to: s.addressOf(family, "cluster", 10)},
-				dial{from: "client", protocol: protocol, to: s.addressOf(family, "lb", 10)},
-				dial{from: "client", protocol: protocol, to: s.addressOf(family, "nodeport", 10)})
-		}
-	}
 	for i := range 2 * *rounds {
-		stop := s.stream(t, dials)
+		stop := s.stream(t, s.webDials())
 		configure([]string{"ipvs", "iptables"}[i%2])
 		p.await(t, func() string {
 			if strings.Count(p.log.String(), `"The configuration has changed"`) == i+1 {
@@ -62,6 +53,19 @@ func writeFile(t *testing.T, dir, name, text string) {
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// webDials are those to all kinds of addresses of webManifest's Service.
+func (s *stage) webDials() (dials []dial) {
+	for _, family := range proxier.Families {
+		for _, protocol := range []string{"tcp", "udp"} {
+			dials = append(dials,
+				dial{from: "asker", protocol: protocol, to: s.addressOf(family, "cluster", 10)},
+				dial{from: "client", protocol: protocol, to: s.addressOf(family, "lb", 10)},
+				dial{from: "client", protocol: protocol, to: s.addressOf(family, "nodeport", 10)})
+		}
+	}
+	return dials
 }
 
 // webManifest is one Service at the addresses of number 10, with both pods.

@@ -38,16 +38,7 @@ func TestKilledUnderTraffic(t *testing.T) {
 	start()
 	p.awaitInForce(t)
 	p.end(t)
-	var dials []dial
-	for _, family := range proxier.Families {
-		for _, protocol := range []string{"tcp", "udp"} {
-			dials = append(dials,
-				dial{from: "asker", protocol: protocol, to: s.addressOf(family, "cluster", 10)},
-				dial{from: "client", protocol: protocol, to: s.addressOf(family, "lb", 10)},
-				dial{from: "client", protocol: protocol, to: s.addressOf(family, "nodeport", 10)})
-		}
-	}
-	stop := s.stream(t, dials)
+	stop := s.stream(t, s.webDials())
 	change(1)
 	begun := time.Now()
 	start()()
