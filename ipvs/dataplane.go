@@ -149,9 +149,9 @@ func (d *Dataplane) observe(ctx context.Context, want *Compiled, addresses Addre
 	return own, listing.idle(d.config.Retire), nil
 }
 
-// count looks which draining real servers have no connections, if some have not. It
-// asks for their virtual servers only, and again: since the look that made it due one may have
-// come back and left, with connections.
+// count looks which draining real servers have no connections, if some are known to
+// have none. It asks for their virtual servers only, and again: since the look that
+// made it due one may have come back, and left with connections.
 func (d *Dataplane) count(ctx context.Context) (map[RealPlace]bool, error) {
 	d.mu.Lock()
 	draining, due := d.draining, d.due
