@@ -68,13 +68,12 @@ func newTo(comment, chain string) string {
 
 func (w *writer) natBase(trees *natTrees) []*Chain {
 	services := append([]string(nil), trees.addresses.rules()...)
-	nodePorts := trees.nodePorts.rules()
+	nodePorts := slices.Concat(w.loopbackGuard(), trees.nodePorts.rules())
 	if w.virtual() {
 		services = append(services, w.virtualMarks()...)
 		services = append(services, w.virtualPlaces()...)
-		nodePorts = append(slices.Clone(nodePorts), w.virtualNodePorts()...)
+		nodePorts = append(nodePorts, w.virtualNodePorts()...)
 	}
-	services = append(services, w.loopbackGuard()...)
 	services = append(services, w.nodePortGuards("node ports", chainNodePorts)...)
 	chains := []*Chain{
 		{Name: chainServices, Rules: services},
@@ -171,17 +170,20 @@ func (w *writer) filterBase(trees *filterTrees) []*Chain {
 	return chains
 }
 
+// forward lets through what a FORWARD chain of policy DROP would not. What all but
+// the first packet of a connection match stands first.
 func (w *writer) forward() []string {
-	var rules []string
+	rules := []string{rule{
+		comment: "known connections", matches: []string{"-m conntrack --ctstate RELATED,ESTABLISHED"}, target: "-j ACCEPT",
+	}.String()}
 	if w.options.DropInvalid && !w.virtual() { // IPVS translates without conntrack's help
 		// Packets that conntrack cannot place are not translated; a pod's answer
 		// would leave with the wrong source and reset the connection.
 		rules = append(rules, "-m conntrack --ctstate INVALID -j DROP")
 	}
-	return append(rules,
-		rule{comment: "marked for masquerade", matches: []string{fmt.Sprintf("-m mark --mark %s/%s", w.mark(), w.mark())}, target: "-j ACCEPT"}.String(),
-		rule{comment: "known connections", matches: []string{"-m conntrack --ctstate RELATED,ESTABLISHED"}, target: "-j ACCEPT"}.String(),
-	)
+	return append(rules, rule{
+		comment: "marked for masquerade", matches: []string{fmt.Sprintf("-m mark --mark %s/%s", w.mark(), w.mark())}, target: "-j ACCEPT",
+	}.String())
 }
 
 // firewall keeps the network away from what listens on loopback addresses.

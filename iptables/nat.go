@@ -157,7 +157,8 @@ func (w *writer) hairpinEntries(prev *node) []*entry {
 
 // loopbackGuard keeps the network from node ports on loopback addresses, which the
 // sysctl route_localnet lets neighbours send packets to: left alone here, these are
-// dropped by the filter table. Elsewhere node ports may be closed.
+// dropped by the filter table. Elsewhere node ports may be closed. It stands in the
+// chain of node ports, so that what is not for this node does not walk it.
 func (w *writer) loopbackGuard() []string {
 	if !w.state.NodePortAddresses.Loopback || w.virtual() {
 		return nil
