@@ -61,13 +61,13 @@ func (d *Dataplane) Forget() {
 }
 
 // Plan finds the flows that contradict the State. Where no UDP frontend and no
-// endpoint of one changed since all was well, nothing is read.
+// endpoint of one changed since all was well, or there are none, nothing is read.
 func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
 	d.served = NewServed(d.served, state)
 	d.mu.Lock()
 	clean, forgets := d.clean, d.forgets
 	d.mu.Unlock()
-	if clean == d.served {
+	if clean == d.served || d.served.nothing() {
 		return &plan{}, nil
 	}
 	p := &plan{dataplane: d, family: state.Family, served: d.served, forgets: forgets}

@@ -124,6 +124,26 @@ func TestTheTableIsReadOnlyWhenSomethingOfUDPChanged(t *testing.T) {
 	count(t, "deletions", kernel.Deletes(), 1)
 }
 
+// A family that the cluster does not have costs no look at a table that may be large.
+func TestTheTableIsNotReadWhereNothingIsServedOverUDP(t *testing.T) {
+	kernel := tracked(flow(vip4+":53", "10.244.2.7:5353"))
+	d := conntrack.NewDataplane(kernel)
+	nothing := state(nil)
+	for range 2 {
+		apply(t, d, nothing)
+		d.Forget()
+	}
+	count(t, "readings", kernel.Reads(), 0)
+	apply(t, d, state(service(), slice(proxier.IPv4, "10.244.2.7")))
+	count(t, "readings after there is a Service", kernel.Reads(), 1)
+	for range 3 {
+		apply(t, d, nothing)
+		d.Forget()
+	}
+	count(t, "readings after it is gone, one for what it left", kernel.Reads(), 2)
+	count(t, "deletions", kernel.Deletes(), 1)
+}
+
 func TestAPlanThatWasNotAppliedIsMadeAgain(t *testing.T) {
 	kernel := tracked(flow(vip4+":53", "10.244.2.7:5353"))
 	d := conntrack.NewDataplane(kernel)

@@ -39,7 +39,8 @@
 //
 // The Dataplane itself is like any other: Plan reads, Apply deletes what the plan
 // shows, so that a dry run and a diff print what would be deleted. It reads only
-// after a UDP frontend or its endpoints changed, and after Forget. What keeps it
+// after a UDP frontend or its endpoints changed, and after Forget; never where nothing
+// is served over UDP, for there no flow can be wrong. What keeps it
 // off the path of the rules is where it stands: it is one of a Reconciler's
 // Followers, which are synced beside the passes, after the rules are in force,
 // with the last State only, at a bounded rate, and again after an error. The

@@ -103,6 +103,12 @@ func (s *Served) settled() *Served {
 	return &without
 }
 
+// nothing reports whether no flow can contradict s: nothing is served over UDP, and
+// no flow is left of what was.
+func (s *Served) nothing() bool {
+	return len(s.frontends)+len(s.goneAddrs)+len(s.goneNodePorts) == 0
+}
+
 // Fault says whether the flow contradicts what is served, and how. See the
 // package's comment for the table.
 func (s *Served) Fault(f *Flow) Fault {

@@ -66,9 +66,9 @@ func written(c nftcommit.Commit, family nftcommit.Family) Doubt {
 }
 
 // lookoutPoll lies between two looks at the tables of the legacy variant although
-// nobody had the lock; their content is looked at for a thousandth of the time at most.
+// nobody had the lock, for those who lock nothing; their content is looked at for a thousandth of the time at most.
 const (
-	lookoutPoll  = 5 * time.Second
+	lookoutPoll  = 30 * time.Second
 	lookoutShare = 1000
 )
 
