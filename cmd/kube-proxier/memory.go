@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -16,9 +17,14 @@ import (
 // collected. Go's default, 100, makes the process twice as large as its objects;
 // collecting more often costs little where passes are seconds apart. At the start,
 // when the objects become ever more, it would cost as much as all the rest.
+//
+// Without passes there is little garbage, but Go looks through all objects each two
+// minutes nevertheless: half of what an idle node with 10,000 Services costs. At rest
+// it does so only if that much garbage has gathered.
 const (
 	gcPercent        = 50
 	gcPercentAtStart = 300
+	restAfter        = 30 * time.Second
 )
 
 // A memoryReporter bounds the memory: that of the first passes by what they need,
@@ -27,14 +33,19 @@ const (
 // for a moment several times as much, and Go would keep that for minutes.
 type memoryReporter struct {
 	// retained is how many bytes of heap the process has from the system, free
-	// gives back those without objects, and collect sets the percentage.
+	// gives back those without objects, collect sets the percentage, and rest says
+	// whether that much garbage is the only reason to collect it.
 	retained func() uint64
 	free     func()
 	collect  func(percent int)
+	rest     func(bool)
 
 	mu sync.Mutex
 	// starting are the families without a pass so far.
 	starting map[proxier.Family]bool
+	// idle runs since the last pass after the start; resting is whether it ended.
+	idle    *time.Timer
+	resting bool
 
 	// freeing is held while memory is given back, beside the passes.
 	freeing sync.Mutex
@@ -43,14 +54,18 @@ type memoryReporter struct {
 }
 
 // newMemoryReporter is for passes with these tools, one for each family. The
-// environment variable GOGC overrules its percentages.
+// environment variables GOGC and GOMEMLIMIT overrule what it says of garbage.
 func newMemoryReporter(tools []*iptables.Tool) *memoryReporter {
 	m := &memoryReporter{
-		retained: retainedHeap, free: debug.FreeOSMemory, collect: func(percent int) { debug.SetGCPercent(percent) },
+		retained: retainedHeap, free: debug.FreeOSMemory, rest: rest,
+		collect:  func(percent int) { debug.SetGCPercent(percent) },
 		starting: map[proxier.Family]bool{},
 	}
 	if os.Getenv("GOGC") != "" {
 		m.collect = func(int) {}
+	}
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		m.rest = func(bool) {}
 	}
 	for _, tool := range tools {
 		m.starting[tool.Family] = true
@@ -75,6 +90,7 @@ func (m *memoryReporter) Synced(r proxier.Report) {
 	if m.started(r.Family) {
 		m.kept.Store(0) // another family may have been measured in the middle of it
 	}
+	m.work()
 	if !r.Compared || m.retained() < m.kept.Load()+worthFreeing || !m.freeing.TryLock() {
 		return
 	}
@@ -98,6 +114,44 @@ func (m *memoryReporter) started(family proxier.Family) bool {
 		m.collect(gcPercent)
 	}
 	return true
+}
+
+// work ends the rest, if there is one, until the next.
+func (m *memoryReporter) work() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.starting) > 0 {
+		return
+	}
+	if m.resting {
+		m.resting = false
+		m.rest(false)
+	}
+	if m.idle == nil {
+		m.idle = time.AfterFunc(restAfter, m.pause)
+	}
+	m.idle.Reset(restAfter)
+}
+
+func (m *memoryReporter) pause() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.resting = true
+	m.rest(true)
+}
+
+// rest replaces the percentage by a limit for the whole process that leaves as much
+// room, or the other way round. Go collects each two minutes only where there is a
+// percentage.
+func rest(yes bool) {
+	percent, limit := gcPercent, int64(math.MaxInt64)
+	if yes {
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		percent, limit = -1, int64(stats.Sys-stats.HeapReleased)*(100+gcPercent)/100
+	}
+	debug.SetMemoryLimit(limit)
+	debug.SetGCPercent(percent)
 }
 
 func retainedHeap() uint64 {

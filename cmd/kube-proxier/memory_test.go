@@ -1,6 +1,9 @@
 package main
 
 import (
+	"math"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -27,7 +30,7 @@ func TestMemoryIsGivenBackAfterComparingWithTheKernel(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				freed := 0
-				m := &memoryReporter{retained: func() uint64 { return test.retained }, free: func() { freed++ }}
+				m := &memoryReporter{retained: func() uint64 { return test.retained }, free: func() { freed++ }, rest: func(bool) {}}
 				m.Synced(test.report)
 				<-time.After(freeAfter)
 				synctest.Wait()
@@ -42,7 +45,7 @@ func TestMemoryIsGivenBackAfterComparingWithTheKernel(t *testing.T) {
 func TestMemoryIsGivenBackOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		freed, more := 0, make(chan struct{})
-		m := &memoryReporter{retained: func() uint64 { return worthFreeing }, free: func() { <-more; freed++ }}
+		m := &memoryReporter{retained: func() uint64 { return worthFreeing }, free: func() { <-more; freed++ }, rest: func(bool) {}}
 		for range 3 {
 			m.Synced(proxier.Report{Last: true, Compared: true})
 		}
@@ -58,7 +61,7 @@ func TestMemoryIsGivenBackOnceAtATime(t *testing.T) {
 func TestMemoryThatIsNeededIsNotLookedThroughAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		freed, retained := 0, uint64(worthFreeing)
-		m := &memoryReporter{retained: func() uint64 { return retained }, free: func() { freed++ }}
+		m := &memoryReporter{retained: func() uint64 { return retained }, free: func() { freed++ }, rest: func(bool) {}}
 		for _, step := range []struct {
 			grown uint64
 			want  int
@@ -78,6 +81,7 @@ func TestGarbageIsBoundOnceAllFamiliesHaveStarted(t *testing.T) {
 	var percents []int
 	m := &memoryReporter{
 		retained: func() uint64 { return 0 }, collect: func(percent int) { percents = append(percents, percent) },
+		rest:     func(bool) {},
 		starting: map[proxier.Family]bool{proxier.IPv4: true, proxier.IPv6: true},
 	}
 	for _, step := range []struct {
@@ -94,6 +98,63 @@ func TestGarbageIsBoundOnceAllFamiliesHaveStarted(t *testing.T) {
 		if m.Synced(step.report); !slices.Equal(percents, step.want) {
 			t.Errorf("after %+v: set to %v, want %v", step.report, percents, step.want)
 		}
+	}
+}
+
+func TestGarbageIsLeftAloneWithoutPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rests []bool
+		m := &memoryReporter{
+			retained: func() uint64 { return 0 }, collect: func(int) {}, rest: func(yes bool) { rests = append(rests, yes) },
+			starting: map[proxier.Family]bool{proxier.IPv4: true, proxier.IPv6: true},
+		}
+		pass := func(family proxier.Family) func() {
+			return func() { m.Synced(proxier.Report{Family: family, Last: true}) }
+		}
+		for _, step := range []struct {
+			name  string
+			do    func()
+			quiet time.Duration
+			want  []bool
+		}{
+			{"one family has started", pass(proxier.IPv4), 2 * restAfter, nil},
+			{"both have", pass(proxier.IPv6), restAfter - 1, nil},
+			{"a pass in time", pass(proxier.IPv4), restAfter - 1, nil},
+			{"another", pass(proxier.IPv4), restAfter, []bool{true}},
+			{"long after", func() {}, time.Hour, []bool{true}},
+			{"a pass", pass(proxier.IPv6), restAfter - 1, []bool{true, false}},
+			{"silence again", func() {}, restAfter, []bool{true, false, true}},
+		} {
+			step.do()
+			<-time.After(step.quiet)
+			synctest.Wait()
+			m.mu.Lock()
+			if !slices.Equal(rests, step.want) {
+				t.Errorf("%s, and %v of silence: rests %v, want %v", step.name, step.quiet, rests, step.want)
+			}
+			m.mu.Unlock()
+		}
+	})
+}
+
+// At rest Go collects for no reason but the limit, which is above what there is.
+func TestRest(t *testing.T) {
+	t.Cleanup(func() { rest(false) })
+	rest(true)
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	if percent := debug.SetGCPercent(-1); percent != -1 {
+		t.Errorf("the percentage is %d at rest", percent)
+	}
+	if limit := debug.SetMemoryLimit(-1); limit <= int64(stats.Sys-stats.HeapReleased) || limit == math.MaxInt64 {
+		t.Errorf("the limit is %d at rest, where %d are in use", limit, stats.Sys-stats.HeapReleased)
+	}
+	rest(false)
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		t.Errorf("the limit is %d afterwards", limit)
+	}
+	if percent := debug.SetGCPercent(gcPercent); percent != gcPercent {
+		t.Errorf("the percentage is %d afterwards", percent)
 	}
 }
 

@@ -57,7 +57,7 @@ func execute(ctx context.Context, args []string, out io.Writer) error {
 
 func defineEffort(flags *flag.FlagSet, o *options) {
 	flags.DurationVar(&o.effort.Deadline, "deadline", 30*time.Minute, "how long each phase may take")
-	flags.DurationVar(&o.effort.Idle, "idle", time.Minute, "how long an idle program is watched")
+	flags.DurationVar(&o.effort.Idle, "idle", 4*time.Minute, "how long an idle program is watched")
 	flags.IntVar(&o.effort.Changes, "changes", 20, "how many endpoints are changed one after another")
 	flags.DurationVar(&o.effort.Churn, "churn", 30*time.Second, "how long endpoints are changed at each rate")
 	flags.IntVar(&o.effort.Packets, "packets", 3000, "how many connections are opened on each way")
