@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -115,11 +116,26 @@ func (l *lockWatch) released() bool {
 	// A file that was removed is watched no more; adding it again is no second
 	// watch.
 	if events || !l.watching {
-		_, err := unix.InotifyAddWatch(l.fd, l.path, unix.IN_CLOSE|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF)
-		events = events || err == nil
-		l.watching = err == nil
+		l.watching = l.follow()
+		events = events || l.watching
 	}
 	return events
+}
+
+// follow watches the file, or as long as there is none its folder, once, since who
+// needs it makes it. It reports whether there is one.
+func (l *lockWatch) follow() bool {
+	add := func(path string, events uint32) error {
+		_, err := unix.InotifyAddWatch(l.fd, path, events)
+		return err
+	}
+	const released = unix.IN_CLOSE | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF
+	if add(l.path, released) == nil {
+		return true
+	}
+	// Without the folder, too, it is found at the next look.
+	_ = add(filepath.Dir(l.path), unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ONESHOT)
+	return add(l.path, released) == nil // it may have been made meanwhile
 }
 
 func (l *lockWatch) close() error { return l.queue.Close() }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What others do to the lock's file is told once, and the file may come and go.
+// What others do to the lock's file, and that there is one, is told once, and the file may come and go.
 func TestLockWatch(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "xtables.lock")
 	l, err := watchLock(path)
@@ -49,10 +49,7 @@ func TestLockWatch(t *testing.T) {
 }
 
 func TestLockWatchWaits(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "xtables.lock")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := filepath.Join(t.TempDir(), "xtables.lock") // which the first program makes
 	l, err := watchLock(path)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +75,7 @@ func TestLockWatchWaits(t *testing.T) {
 		}
 	}
 	for range 3 {
-		held, err := os.Open(path)
+		held, err := os.OpenFile(path, os.O_CREATE, 0o600)
 		if err != nil {
 			t.Fatal(err)
 		}
