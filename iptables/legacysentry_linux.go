@@ -50,7 +50,7 @@ func WatchTables(tool *Tool, dataplane *Dataplane) (proxier.Sentry, error) {
 // Watch implements proxier.Sentry.
 func (s *legacySentry) Watch(ctx context.Context, tell func(proxier.Drift)) error {
 	s.start(tell)
-	ticker := time.NewTicker(legacyPoll)
+	ticker := together(legacyPoll)
 	defer ticker.Stop()
 	for s.lock.wait(ctx, ticker.C) {
 		if !s.mu.TryLock() {
@@ -64,6 +64,15 @@ func (s *legacySentry) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 	err := errors.Join(s.socket.Close(), s.lock.close())
 	s.socket = nil
 	return errors.Join(ctx.Err(), err)
+}
+
+// together is a ticker that ticks when all of the same period do: the Sentries of
+// both families wake the processor once.
+func together(period time.Duration) *time.Ticker {
+	ticker := time.NewTicker(period)
+	since := time.Duration(time.Now().UnixNano()) % period
+	time.AfterFunc(period-since, func() { ticker.Reset(period) })
+	return ticker
 }
 
 // look looks at the tables, and thoroughly at those of so many entries at most. mu
