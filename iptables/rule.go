@@ -24,12 +24,12 @@ type rule struct {
 
 // String is the rule without "-A CHAIN ".
 func (r rule) String() string {
-	var b strings.Builder
+	line := make([]byte, 0, 256) // long enough for most, so that only the text itself is allocated
 	word := func(s string) {
-		if b.Len() > 0 {
-			b.WriteByte(' ')
+		if len(line) > 0 {
+			line = append(line, ' ')
 		}
-		b.WriteString(s)
+		line = append(line, s...)
 	}
 	option := func(not bool, flag, value string) {
 		if value == "" {
@@ -53,7 +53,7 @@ func (r rule) String() string {
 		word(m)
 	}
 	word(r.target)
-	return b.String()
+	return string(line)
 }
 
 func prefixText(p netip.Prefix) string {
