@@ -19,17 +19,17 @@ import (
 // when the objects become ever more, it would cost as much as all the rest.
 //
 // Without passes there is little garbage, but Go looks through all objects each two
-// minutes nevertheless: half of what an idle node with 10,000 Services costs. At rest
-// it does so only if that much garbage has gathered.
+// minutes nevertheless: half of what an idle node with 10,000 Services costs. At rest,
+// when what was left has been given back, it does so only if that much has gathered.
 const (
 	gcPercent        = 50
 	gcPercentAtStart = 300
-	restAfter        = 30 * time.Second
+	restAfter        = time.Minute
 )
 
 // A memoryReporter bounds the memory: that of the first passes by what they need,
-// later by what serving needs. It gives memory back to the system after passes that
-// compare with the kernel: reading all rules, and at the start all objects, takes
+// later by what serving needs. It gives memory back to the system when there are no more
+// passes, and after those that compare with the kernel: reading all rules, and at the start all objects, takes
 // for a moment several times as much, and Go would keep that for minutes.
 type memoryReporter struct {
 	// retained is how many bytes of heap the process has from the system, free
@@ -96,9 +96,14 @@ func (m *memoryReporter) Synced(r proxier.Report) {
 	}
 	time.AfterFunc(freeAfter, func() {
 		defer m.freeing.Unlock()
-		m.free()
-		m.kept.Store(m.retained())
+		m.giveBack()
 	})
+}
+
+// giveBack is called with freeing held.
+func (m *memoryReporter) giveBack() {
+	m.free()
+	m.kept.Store(m.retained())
 }
 
 // started reports whether a pass is its family's first. The start ends with that
@@ -134,6 +139,9 @@ func (m *memoryReporter) work() {
 }
 
 func (m *memoryReporter) pause() {
+	m.freeing.Lock()
+	m.giveBack()
+	m.freeing.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.resting = true

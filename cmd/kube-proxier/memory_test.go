@@ -101,11 +101,13 @@ func TestGarbageIsBoundOnceAllFamiliesHaveStarted(t *testing.T) {
 	}
 }
 
-func TestGarbageIsLeftAloneWithoutPasses(t *testing.T) {
+func TestGarbageIsCollectedOnceThereAreNoPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var rests []bool
+		freed := 0
 		m := &memoryReporter{
-			retained: func() uint64 { return 0 }, collect: func(int) {}, rest: func(yes bool) { rests = append(rests, yes) },
+			retained: func() uint64 { return 0 }, collect: func(int) {}, free: func() { freed++ },
+			rest:     func(yes bool) { rests = append(rests, yes) },
 			starting: map[proxier.Family]bool{proxier.IPv4: true, proxier.IPv6: true},
 		}
 		pass := func(family proxier.Family) func() {
@@ -133,6 +135,9 @@ func TestGarbageIsLeftAloneWithoutPasses(t *testing.T) {
 				t.Errorf("%s, and %v of silence: rests %v, want %v", step.name, step.quiet, rests, step.want)
 			}
 			m.mu.Unlock()
+		}
+		if freed != 2 {
+			t.Errorf("memory was given back %d times, want once at each rest", freed)
 		}
 	})
 }
