@@ -20,7 +20,7 @@ import (
 //
 // Without passes there is little garbage, but Go looks through all objects each two
 // minutes nevertheless: half of what an idle node with 10,000 Services costs. At rest,
-// when what was left has been given back, it does so only if that much has gathered.
+// after giving back what the passes left, it does so only when it has gathered.
 const (
 	gcPercent        = 50
 	gcPercentAtStart = 300
@@ -28,9 +28,10 @@ const (
 )
 
 // A memoryReporter bounds the memory: that of the first passes by what they need,
-// later by what serving needs. It gives memory back to the system when there are no more
-// passes, and after those that compare with the kernel: reading all rules, and at the start all objects, takes
-// for a moment several times as much, and Go would keep that for minutes.
+// later by what serving needs. It gives memory back to the system when there are no
+// more passes, and after those that compare with the kernel: reading all rules, and at
+// the start all objects, takes for a moment several times as much, and Go would keep
+// that for minutes.
 type memoryReporter struct {
 	// retained is how many bytes of heap the process has from the system, free
 	// gives back those without objects, collect sets the percentage, and rest says

@@ -42,13 +42,8 @@ func TestATakenHealthCheckNodePortIsAnEventOnTheService(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, testenv.VariantNFT)
 	s.startSynced()
-	taken := s.createService("taken", func(service *corev1.Service) {
-		service.Spec.Type = corev1.ServiceTypeLoadBalancer
-		service.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
-	})
-	port := uint16(taken.Spec.HealthCheckNodePort)
-	s.deleteService("taken")
-	s.expectCode("a deleted Service", 0, port, "/")
+	port := uint16(freshPort())
+	s.expectCode("nobody", 0, port, "/")
 	var listener net.Listener
 	if err := s.node1.Do(func() (err error) {
 		listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf(":%d", port))

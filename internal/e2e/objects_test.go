@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -42,6 +43,12 @@ func (s *stage) createService(name string, change func(*corev1.Service)) *corev1
 	}
 	return created
 }
+
+var ports atomic.Int32
+
+// freshPort is a node port that no Service has and the API server gives to none, but
+// on request (KEP-3668: the first 86 of its range).
+func freshPort() int32 { return 30000 + ports.Add(1)%86 }
 
 // createBalanced is createService of type LoadBalancer, with addresses as a
 // cloud would give it.

@@ -150,9 +150,7 @@ func TestDaemonSetServes(t *testing.T) {
 // expectEvents has the daemon write one: it cannot listen on a Service's port.
 func (s *stage) expectEvents() {
 	s.t.Helper()
-	taken := s.createService("taken", func(service *corev1.Service) { service.Spec.Type = corev1.ServiceTypeNodePort })
-	port := taken.Spec.Ports[0].NodePort
-	s.deleteService("taken")
+	port := freshPort()
 	if err := s.node1.Do(func() error {
 		listener, err := new(net.ListenConfig).Listen(s.t.Context(), "tcp", fmt.Sprintf(":%d", port))
 		if err == nil {
