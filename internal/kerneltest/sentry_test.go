@@ -197,16 +197,14 @@ func reorder(t testing.TB, g *guarded) {
 	restoring("*nat\n-D KUBE-POSTROUTING 1\n"+rules[0]+"\nCOMMIT\n")(t, g)
 }
 
-// reload is what a firewall does that believes itself alone.
+// reload is what a firewall does that believes itself alone. Each table goes in
+// one piece, so that a repair that comes at once is not in its way.
 func reload(t testing.TB, g *guarded) {
 	if g.tool.Variant == iptables.VariantNFT {
 		g.run(t, "", "nft", "flush", "ruleset")
 		return
 	}
-	for _, table := range []string{"nat", "filter", "mangle"} {
-		g.run(t, "", g.command(""), "-w", "5", "-t", table, "-F")
-		g.run(t, "", g.command(""), "-w", "5", "-t", table, "-X")
-	}
+	g.run(t, "*nat\nCOMMIT\n*filter\nCOMMIT\n*mangle\nCOMMIT\n", g.command("-restore"), "-w", "5")
 }
 
 func chainNames(rules map[string][]string) func(func(string) bool) {
