@@ -47,13 +47,23 @@ func Need(t TB, capabilities ...Capability) {
 	t.Helper()
 	for _, capability := range capabilities {
 		err := capability.Check()
-		switch {
-		case err == nil:
-		case os.Getenv("CI") == "true" && !capability.leftToVM():
-			t.Fatalf("CI=true and this test needs %s: %v", capability, err)
-		default:
+		if err != nil && capability.leftToVM() {
 			t.Skipf("needs %s: %v", capability, err)
 		}
+		Lacking(t, string(capability), err)
+	}
+}
+
+// Lacking is Need for what is no Capability: err says why the machine does not have
+// what the test needs; nil if it does.
+func Lacking(t TB, what string, err error) {
+	t.Helper()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("CI=true and this test needs %s: %v", what, err)
+	default:
+		t.Skipf("needs %s: %v", what, err)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -242,14 +242,9 @@ func TestAnAddressThatCannotBeListenedOnOpensNone(t *testing.T) {
 }
 
 func TestBothFamiliesHaveAServer(t *testing.T) {
-	if l, err := new(net.ListenConfig).Listen(context.Background(), "tcp6", "[::1]:0"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("CI=true and this test needs IPv6: %v", err)
-		}
-		t.Skipf("this host has no IPv6: %v", err)
-	} else {
-		l.Close()
-	}
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp6", "[::1]:0")
+	testenv.Lacking(t, "IPv6", err)
+	l.Close()
 	port := freePort(t)
 	v4, v6 := newChecks(t), newChecks(t)
 	v6.Family = proxier.IPv6

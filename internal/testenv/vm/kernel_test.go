@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
 )
 
 func TestKernelIsFoundAmongDependencies(t *testing.T) {
@@ -57,12 +59,8 @@ func TestCacheHasTheNewestKernelOrNone(t *testing.T) {
 }
 
 func TestCompressedModulesAreUnpacked(t *testing.T) {
-	if _, err := exec.LookPath("xz"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("CI=true and this test needs xz: %v", err)
-		}
-		t.Skip("needs xz, which is not in PATH")
-	}
+	_, err := exec.LookPath("xz")
+	testenv.Lacking(t, "xz", err)
 	file := filepath.Join(t.TempDir(), "dummy.ko")
 	if err := os.WriteFile(file, []byte("module"), 0o600); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
 )
 
 // needMachine skips where no machine can be started, or fails under CI=true.
@@ -18,13 +20,7 @@ func needMachine(t *testing.T) {
 		t.Skip("boots a machine")
 	}
 	_, err := prerequisites(t.Context(), t.Output())
-	switch {
-	case err == nil:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("CI=true and this test boots a machine: %v", err)
-	default:
-		t.Skipf("boots a machine: %v", err)
-	}
+	testenv.Lacking(t, "to boot a machine", err)
 }
 
 func shell(t *testing.T, script string) Command {
