@@ -65,6 +65,9 @@ func newTool(family proxier.Family, command string) (*Tool, error) {
 	if t.Variant, err = variantOf(path); err != nil {
 		return nil, err
 	}
+	if t.Variant == VariantLegacy {
+		t.tables = &tablesLock{}
+	}
 	return t, nil
 }
 

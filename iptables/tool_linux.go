@@ -45,6 +45,8 @@ type Tool struct {
 	random  bool
 	// witnesses are told of each write.
 	witnesses []witness
+	// tables is nil where the variant has no lock.
+	tables *tablesLock
 }
 
 // A witness is told of a Tool's writes, so that it takes none of them for
@@ -125,12 +127,23 @@ func (t *Tool) Save(ctx context.Context, table string) (string, error) {
 // Counters runs iptables-save --counters for one table, and yields its lines as they
 // come: all of them at once may be many megabytes. A table that does not exist is
 // not created, and has no lines.
+//
+// Who replaces a legacy table adds the old one's counters to the new one afterwards;
+// what the kernel shows in between is 0. So others wait until it has given its copy,
+// which is before there is a first line.
 func (t *Tool) Counters(ctx context.Context, table string, yield func(line string) error) error {
 	if !t.MayHold(table) {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	copied := func() {}
+	if t.tables != nil {
+		var err error
+		if copied, err = t.tables.share(ctx); err != nil {
+			return err
+		}
+	}
 	cmd := t.run(ctx, "-save", "--counters", "-t", table)
 	var problem bytes.Buffer
 	cmd.Stderr = &problem
@@ -139,11 +152,14 @@ func (t *Tool) Counters(ctx context.Context, table string, yield func(line strin
 		err = cmd.Start()
 	}
 	if err != nil {
+		copied()
 		return fmt.Errorf("%s-save --counters: %w", t.command, err)
 	}
 	lines := bufio.NewScanner(out)
+	more := lines.Scan()
+	copied()
 	var refused error
-	for refused == nil && lines.Scan() {
+	for ; more && refused == nil; more = lines.Scan() {
 		refused = yield(lines.Text())
 	}
 	if refused != nil || lines.Err() != nil {

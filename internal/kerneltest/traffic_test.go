@@ -3,6 +3,8 @@ package kerneltest
 import (
 	"context"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -155,5 +157,55 @@ func TestTrafficIsCounted(t *testing.T) {
 			next.expect("after a restart", all(1))
 			c.expect("all the time", func() map[string]uint64 { want := all(18); want["local"]++; return want }())
 		})
+	})
+}
+
+// TestTrafficIsCountedAmidWrites: to replace a legacy table takes two steps, and the
+// counters come with the second.
+func TestTrafficIsCountedAmidWrites(t *testing.T) {
+	eachVariant(t, func(t *testing.T, variant testenv.Variant) {
+		web := trafficServices()[0]
+		endpoint, vip := netip.MustParseAddr("10.244.1.21"), netip.MustParseAddr(web.ips[0])
+		client := netip.MustParseAddr("192.0.2.7")
+		s := newScene(t, variant, places{client: outside, endpoint: answersHere}, []netip.Addr{vip})
+		s.listen(t, "tcp", []netip.Addr{endpoint})
+		s.serve(t, parseObjects(t, web.String()))
+		for range 5 {
+			s.ask(t, "tcp", client, netip.AddrPortFrom(vip, 80))
+		}
+		k := s.kernels[proxier.IPv4]
+		restore := func(input string) {
+			if err := k.tool.Restore(t.Context(), "*nat\n"+input+"COMMIT\n"); err != nil && t.Context().Err() == nil {
+				t.Error(err)
+			}
+		}
+		const another = "-A ANOTHER -j RETURN\n"
+		err := k.host.Do(func() error {
+			restore(":ANOTHER - [0:0]\n" + strings.Repeat(another, 5000))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		enough := make(chan struct{})
+		var writer sync.WaitGroup
+		writer.Go(func() {
+			_ = k.host.Do(func() error {
+				for {
+					select {
+					case <-enough:
+						return nil
+					default:
+						restore(another + "-D ANOTHER 1\n")
+					}
+				}
+			})
+		})
+		for range 50 {
+			reader := &counting{t, k, iptables.NewTraffic(k.tool, s.dataplanes[proxier.IPv4]), traffic.NewMeter(100)}
+			reader.expect("amid writes", map[string]uint64{"one": 5})
+		}
+		close(enough)
+		writer.Wait()
 	})
 }
