@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/kubernetes"
-
 	"github.com/kube-proxier/kube-proxier/proxier/source"
 )
 
@@ -19,7 +17,7 @@ func askAPI(ctx context.Context, connection source.Connection, node string) *API
 	}
 	var seen clock
 	rest.Wrap(func(next http.RoundTripper) http.RoundTripper { return &watchClock{next, &seen} })
-	client, err := kubernetes.NewForConfig(rest)
+	client, err := source.NewClient(rest)
 	if err != nil {
 		return &API{ClientErr: err}
 	}

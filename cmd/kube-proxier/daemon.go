@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -100,7 +100,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 		return err
 	}
 	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(r.tools), "dryRun", d.dryRun)
-	r.node.normal("Starting", "StartKubeProxy", "%s %s", eventSource, versionText())
+	r.node.normal("Starting", "%s %s", eventSource, versionText())
 	if err := r.adopt(first); err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 
 // newReporter tells of one family's passes: in the log and, where there is a
 // recorder, in events.
-func newReporter(logger klog.Logger, recorder events.EventRecorder, node string) proxier.Reporter {
+func newReporter(logger klog.Logger, recorder record.EventRecorder, node string) proxier.Reporter {
 	log := &logReporter{logger: logger}
 	if recorder == nil {
 		return log

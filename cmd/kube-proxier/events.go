@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -19,12 +17,11 @@ const eventSource = "kube-proxier"
 
 // startEvents returns a recorder whose events go to the API server until ctx
 // ends.
-func startEvents(ctx context.Context, client kubernetes.Interface) (events.EventRecorder, error) {
-	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
-	if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
-		return nil, fmt.Errorf("events: %w", err)
-	}
-	return broadcaster.NewRecorder(scheme.Scheme, eventSource), nil
+func startEvents(ctx context.Context, sink record.EventSink, node string) record.EventRecorder {
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster.StartRecordingToSink(sink)
+	// Events are recorded on references only, for which no kinds need to be known.
+	return broadcaster.NewRecorder(runtime.NewScheme(), corev1.EventSource{Component: eventSource, Host: node})
 }
 
 // nodeReference is a Node as kubectl describe looks for its events: with the
@@ -35,30 +32,30 @@ func nodeReference(name string) *corev1.ObjectReference {
 
 // nodeEvents are events on this node's Node object; none without a recorder.
 type nodeEvents struct {
-	recorder events.EventRecorder
+	recorder record.EventRecorder
 	name     string
 }
 
-func (n nodeEvents) normal(reason, action, note string, args ...any) {
-	n.record(corev1.EventTypeNormal, reason, action, note, args...)
+func (n nodeEvents) normal(reason, note string, args ...any) {
+	n.record(corev1.EventTypeNormal, reason, note, args...)
 }
 
-func (n nodeEvents) warning(reason, action, note string, args ...any) {
-	n.record(corev1.EventTypeWarning, reason, action, note, args...)
+func (n nodeEvents) warning(reason, note string, args ...any) {
+	n.record(corev1.EventTypeWarning, reason, note, args...)
 }
 
-func (n nodeEvents) record(kind, reason, action, note string, args ...any) {
+func (n nodeEvents) record(kind, reason, note string, args ...any) {
 	if n.recorder == nil {
 		return
 	}
-	n.recorder.Eventf(nodeReference(n.name), nil, kind, reason, action, note, args...)
+	n.recorder.Eventf(nodeReference(n.name), kind, reason, note, args...)
 }
 
 // An eventReporter tells the owner of a Service, on the Service itself, that
 // the kernel of a node refuses it, or that the node lacks what it asks for. It
 // is used by one goroutine.
 type eventReporter struct {
-	recorder events.EventRecorder
+	recorder record.EventRecorder
 	node     string
 	told     map[string]map[*proxier.Target]bool // by dataplane
 	// problems are those told, by dataplane.
@@ -71,7 +68,7 @@ type eventReporter struct {
 // the Node when nearly everything is lost.
 func (e *eventReporter) Synced(r proxier.Report) {
 	if r.Loss != nil {
-		e.recorder.Eventf(nodeReference(e.node), nil, corev1.EventTypeWarning, "ServicesLost", "Program/"+string(r.Family),
+		e.recorder.Eventf(nodeReference(e.node), corev1.EventTypeWarning, "ServicesLost",
 			"of %d Services with endpoints over %s, %d are suddenly left; the node does as the objects say", r.Loss.Before, r.Family, r.Loss.Left)
 	}
 	if r.Err != nil {
@@ -90,7 +87,7 @@ func (e *eventReporter) Synced(r proxier.Report) {
 		if reference == nil {
 			continue
 		}
-		e.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "RulesRefused", action(r.Family, t),
+		e.recorder.Eventf(reference, corev1.EventTypeWarning, "RulesRefused",
 			"%s %s is not served over %s by node %s: %.500v", t.Name, t.Name.Protocol, r.Family, e.node, refusal.Err)
 	}
 	if e.told == nil {
@@ -102,7 +99,7 @@ func (e *eventReporter) Synced(r proxier.Report) {
 // tellFeud records on the Node that somebody keeps changing what is repaired.
 func (e *eventReporter) tellFeud(r proxier.Report) {
 	if r.Feud != nil && !e.feuds[r.Dataplane] {
-		e.recorder.Eventf(nodeReference(e.node), nil, corev1.EventTypeWarning, "RulesContested", "Repair/"+string(r.Family)+"/"+r.Dataplane,
+		e.recorder.Eventf(nodeReference(e.node), corev1.EventTypeWarning, "RulesContested",
 			"somebody else keeps changing %s over %s, which was repaired %d times; repairs are made more rarely from now on: %.700s",
 			r.Dataplane, r.Family, r.Feud.Repairs, strings.Join(noticed(r.Noticed), "; "))
 	}
@@ -110,12 +107,6 @@ func (e *eventReporter) tellFeud(r proxier.Report) {
 		e.feuds = map[string]bool{}
 	}
 	e.feuds[r.Dataplane] = r.Feud != nil
-}
-
-// action tells the refusals of one Service apart: client-go counts events that
-// differ in nothing but their note as one, and drops the note.
-func action(family proxier.Family, t *proxier.Target) string {
-	return fmt.Sprintf("Program/%s/%s/%d", family, t.Name.Protocol, t.Port)
 }
 
 // tellProblems records those that only this node has, and were not there in the
@@ -132,7 +123,7 @@ func (e *eventReporter) tellProblems(r proxier.Report) {
 		if p.Kind != "Service" || reference == nil || e.problems[r.Dataplane][p] {
 			continue
 		}
-		e.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "NodeDiffers", fmt.Sprintf("Program/%s/%.60s", r.Family, p.Value),
+		e.recorder.Eventf(reference, corev1.EventTypeWarning, "NodeDiffers",
 			"node %s: %.900s", e.node, p)
 	}
 	if e.problems == nil {

@@ -6,15 +6,14 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/record"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
 func TestARefusalIsAnEventOnce(t *testing.T) {
-	recorder := events.NewFakeRecorder(10)
+	recorder := record.NewFakeRecorder(10)
 	e := eventReporter{recorder: recorder, node: "node1"}
 	store := clustergen.Uniform(3, 1)
 	state := proxier.Build(nil, store.Snapshot(), clustergen.Options(proxier.IPv4))
@@ -60,7 +59,7 @@ type foundPlan struct {
 func (p foundPlan) Problems() []proxier.Problem { return p.problems }
 
 func TestAProblemOfTheNodeIsToldOnce(t *testing.T) {
-	recorder := events.NewFakeRecorder(10)
+	recorder := record.NewFakeRecorder(10)
 	e := eventReporter{recorder: recorder, node: "node1"}
 	state := proxier.Build(nil, clustergen.Uniform(2, 1).Snapshot(), clustergen.Options(proxier.IPv4))
 	name := state.Services[1].Targets[0].Name
@@ -96,7 +95,7 @@ func TestAProblemOfTheNodeIsToldOnce(t *testing.T) {
 }
 
 func TestALossIsAnEventOfTheNode(t *testing.T) {
-	recorder := events.NewFakeRecorder(10)
+	recorder := record.NewFakeRecorder(10)
 	e := eventReporter{recorder: recorder, node: "node1"}
 	state := proxier.Build(nil, clustergen.Uniform(2, 1).Snapshot(), clustergen.Options(proxier.IPv6))
 	e.Synced(proxier.Report{
@@ -114,15 +113,25 @@ func TestALossIsAnEventOfTheNode(t *testing.T) {
 	}
 }
 
-// actions is a recorder that keeps the actions of events.
-type actions map[string]bool
+// A sink keeps the notes of events as they are written.
+type sink chan string
 
-func (a actions) Eventf(_, _ runtime.Object, _, _, action, _ string, _ ...any) { a[action] = true }
+func (s sink) Create(e *corev1.Event) (*corev1.Event, error) {
+	s <- e.Message
+	return e, nil
+}
 
-// Else client-go makes one event of several.
-func TestRefusalsOfOneServiceHaveActionsOfTheirOwn(t *testing.T) {
-	recorder := actions{}
-	e := eventReporter{recorder: recorder, node: "node1"}
+func (s sink) Update(e *corev1.Event) (*corev1.Event, error) { return e, nil }
+
+func (s sink) Patch(e *corev1.Event, _ []byte) (*corev1.Event, error) {
+	s <- "again: " + e.Message
+	return e, nil
+}
+
+// client-go merges what it takes for the same event.
+func TestEachRefusalOfAServiceIsAnEvent(t *testing.T) {
+	written := make(sink, 10)
+	e := eventReporter{recorder: startEvents(t.Context(), written, "node1"), node: "node1"}
 	store := clustergen.Uniform(1, 1)
 	for _, family := range proxier.Families {
 		state := proxier.Build(nil, store.Snapshot(), clustergen.Options(family))
@@ -133,8 +142,13 @@ func TestRefusalsOfOneServiceHaveActionsOfTheirOwn(t *testing.T) {
 			Family: family, Dataplane: "iptables", State: state,
 			Refused: []proxier.Refusal{{Target: one}, {Target: &proxier.Target{ServicePort: &port}}},
 		})
-	}
-	if want := 2 * len(proxier.Families); len(recorder) != want {
-		t.Errorf("the actions are %v, want %d different ones", recorder, want)
+		for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolSCTP} {
+			got := <-written
+			for _, part := range []string{"ns-0/service-0:http", string(family), string(protocol)} {
+				if strings.HasPrefix(got, "again") || !strings.Contains(got, part) {
+					t.Errorf("the event %q is not a new one that says %q", got, part)
+				}
+			}
+		}
 	}
 }

@@ -145,7 +145,7 @@ func (r *resident) setParameters(g *generation) error {
 		if r.dryRun {
 			printNodeParameters(r.out, c)
 		} else if err := r.setNodeParameters(r.logger, c); err != nil {
-			r.node.warning("KernelParametersNotSet", eventAction("Set", err.Error()), "%.900v", err)
+			r.node.warning("KernelParametersNotSet", "%.900v", err)
 		}
 	}
 	if r.dryRun {

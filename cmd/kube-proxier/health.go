@@ -113,7 +113,7 @@ func (h *healthService) run(ctx context.Context) error {
 
 func (h *healthService) serverFailed(err error) {
 	h.logger.Error(err, "Health is not served", "retry", listen.Retry, "hardFail", h.listener.Place().HardFail)
-	h.node.warning("FailedToStartProxierHealthcheck", "StartKubeProxy", "%.500v", err)
+	h.node.warning("FailedToStartProxierHealthcheck", "%.500v", err)
 }
 
 func (h *healthService) checkFailed(service *corev1.Service, port uint16, err error) {
@@ -122,7 +122,7 @@ func (h *healthService) checkFailed(service *corev1.Service, port uint16, err er
 		reference := &corev1.ObjectReference{
 			APIVersion: "v1", Kind: "Service", Namespace: service.Namespace, Name: service.Name, UID: service.UID,
 		}
-		h.node.recorder.Eventf(reference, nil, corev1.EventTypeWarning, "FailedToStartServiceHealthcheck", "Listen",
+		h.node.recorder.Eventf(reference, corev1.EventTypeWarning, "FailedToStartServiceHealthcheck",
 			"node %s: %.500v", h.node.name, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -16,7 +16,7 @@ import (
 )
 
 func TestWhatCannotBeListenedOnIsAnEvent(t *testing.T) {
-	recorder := events.NewFakeRecorder(10)
+	recorder := record.NewFakeRecorder(10)
 	h := newHealthService(klog.Background(), &config.Config{NodeName: "node1", SyncPeriod: time.Second}, proxier.NewStore(), nodeEvents{recorder, "node1"}, false)
 	inUse := errors.New("address already in use")
 	h.checkFailed(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}}, 31000, inUse)

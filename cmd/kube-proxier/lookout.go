@@ -48,7 +48,7 @@ func (p *lookoutPost) seen(d proxier.Drift, now time.Time) {
 	}
 	p.logger.Error(nil, "Somebody writes rules of a Service proxy with the other variant of iptables; packets pass through both. They are left alone: stop the other program, then delete its rules",
 		"tool", p.tool, "other", other, "noticed", noticed([]proxier.Drift{d}), "before", p.silent)
-	p.node.warning("OtherVariantWritten", "Watch/"+string(family), "somebody writes rules of a Service proxy with iptables-%s over %s, while %s is in use: %.700s",
+	p.node.warning("OtherVariantWritten", "somebody writes rules of a Service proxy with iptables-%s over %s, while %s is in use: %.700s",
 		other, family, p.tool, noticed([]proxier.Drift{d})[0])
 	p.quiet, p.silent = now.Add(strangerQuiet), 0
 }

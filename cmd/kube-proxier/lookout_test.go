@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/ktesting"
 
@@ -15,7 +15,7 @@ import (
 )
 
 func TestAnotherVariantsWritesAreToldOnceAMinute(t *testing.T) {
-	recorder := events.NewFakeRecorder(10)
+	recorder := record.NewFakeRecorder(10)
 	log := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
 	post := &lookoutPost{
 		resident: &resident{logger: log, node: nodeEvents{recorder, "node1"}},

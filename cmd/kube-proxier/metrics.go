@@ -85,5 +85,5 @@ func (m *metricsService) run(ctx context.Context) error {
 
 func (m *metricsService) serverFailed(err error) {
 	m.logger.Error(err, "Metrics are not served", "retry", listen.Retry, "hardFail", m.listener.Place().HardFail)
-	m.node.warning("FailedToStartMetricServer", "StartKubeProxy", "%.500v", err)
+	m.node.warning("FailedToStartMetricServer", "%.500v", err)
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"time"
 
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -22,7 +21,7 @@ type objectSource struct {
 	// wait says what is being waited for while the store has not synced.
 	wait func(ctx context.Context) string
 	// client talks to the API server; nil where the objects come from files.
-	client kubernetes.Interface
+	client *source.Client
 }
 
 // connectionOf is how the configuration reaches the API server.

@@ -142,7 +142,7 @@ func (r *reloader) apply(ctx context.Context, next *config.Config) error {
 	r.current = g
 	if err := r.adopt(g); err != nil {
 		r.logger.Error(err, "A parameter of the kernel stays other than the configuration has it")
-		r.node.warning("KernelParametersNotSet", eventAction("Reload", err.Error()), "%.900v", err)
+		r.node.warning("KernelParametersNotSet", "%.900v", err)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -52,7 +52,7 @@ func newReloadStage(t *testing.T) *reloadStage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	recorder := events.NewFakeRecorder(100)
+	recorder := record.NewFakeRecorder(100)
 	s.events = recorder.Events
 	r := &resident{logger: klog.Background(), store: proxier.NewStore(), node: nodeEvents{recorder, "node"}, out: io.Discard}
 	r.setNodeParameters = func(klog.Logger, *config.Config) error { s.parameters++; return nil }

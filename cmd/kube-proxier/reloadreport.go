@@ -41,11 +41,7 @@ func configHash(c *config.Config) string {
 	if err != nil {
 		return ""
 	}
-	return shortHash(string(text))
-}
-
-func shortHash(text string) string {
-	sum := sha256.Sum256([]byte(text))
+	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])
 }
 
@@ -57,17 +53,13 @@ func (t *reloadReport) refuse(err error) {
 	}
 	t.refused = err.Error()
 	t.logger.Error(err, "The configuration file is refused; what was in force stays in force", "inForce", t.status.Hash)
-	t.node.warning("ConfigInvalid", eventAction("Reload", t.refused), "%.900s: what was in force stays in force", t.refused)
+	t.node.warning("ConfigInvalid", "%.900s: what was in force stays in force", t.refused)
 	if t.measured != nil {
 		t.measured.ConfigRefused()
 	}
 	t.status.Refused, t.status.RefusedAt = err, time.Now()
 	t.show()
 }
-
-// eventAction tells events of one kind apart: client-go counts those that differ in
-// nothing but their note as one, and drops the note.
-func eventAction(action, note string) string { return action + "/" + shortHash(note) }
 
 // apply tells what has come into force.
 func (t *reloadReport) apply(c *config.Config, changes []config.Change, warnings []config.Warning) {
@@ -77,7 +69,7 @@ func (t *reloadReport) apply(c *config.Config, changes []config.Change, warnings
 	}
 	logChanges(t.logger, "Configuration: a field has changed", changes)
 	t.logger.Info("The configuration has changed", "fields", fieldsOf(changes), "mode", c.Mode, "inForce", t.status.Hash)
-	t.node.normal("ConfigReloaded", eventAction("Reload", t.status.Hash), "%.900s", joinChanges(changes))
+	t.node.normal("ConfigReloaded", "%.900s", joinChanges(changes))
 	if t.measured != nil {
 		t.measured.ConfigApplied(t.status.Since)
 	}
@@ -112,7 +104,7 @@ func (t *reloadReport) tellLater(later []config.Change) {
 	}
 	logChanges(t.logger, "Configuration: a field needs a restart of kube-proxier to change", later)
 	note := joinChanges(later)
-	t.node.warning("ConfigNeedsRestart", eventAction("Restart", note), "until a restart these stay as they were: %.900s", note)
+	t.node.warning("ConfigNeedsRestart", "until a restart these stay as they were: %.900s", note)
 }
 
 func (t *reloadReport) show() {

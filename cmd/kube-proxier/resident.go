@@ -6,7 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
@@ -60,11 +60,9 @@ func (d *daemon) newResident(ctx context.Context, c *config.Config, in io.Reader
 		reporters: map[proxier.Family]proxier.Reporter{}, setNodeParameters: setNodeParameters, dryRun: d.dryRun, out: out,
 	}
 	r.inForce.Store(c)
-	var recorder events.EventRecorder
+	var recorder record.EventRecorder
 	if objects.client != nil && !d.dryRun {
-		if recorder, err = startEvents(ctx, objects.client); err != nil {
-			return nil, err
-		}
+		recorder = startEvents(ctx, objects.client.Events, c.NodeName)
 	}
 	r.node = nodeEvents{recorder, c.NodeName}
 	if !d.dryRun {

@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -39,7 +38,7 @@ const (
 //
 // An object that no longer passes a selector is sent as deleted.
 type API struct {
-	Client kubernetes.Interface
+	Client *Client
 	// NodeName is the name of this node's object; without one, no Node is
 	// watched.
 	NodeName string
@@ -98,13 +97,13 @@ func (a *API) services(store *proxier.Store) *reflection[*corev1.Service] {
 		LabelSelector: "!" + proxier.ServiceProxyNameLabel,
 		FieldSelector: fields.OneTermNotEqualSelector("spec.clusterIP", corev1.ClusterIPNone).String(),
 	}
-	return newReflection(listWatch(a.Client, a.Client.CoreV1().Services(metav1.NamespaceAll), options),
+	return newReflection(listWatch(a.Client.Services, options),
 		stripService, store.SetService, store.DeleteService)
 }
 
 func (a *API) endpointSlices(store *proxier.Store) *reflection[*discoveryv1.EndpointSlice] {
 	options := metav1.ListOptions{LabelSelector: "!" + corev1.IsHeadlessService}
-	return newReflection(listWatch(a.Client, a.Client.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), options),
+	return newReflection(listWatch(a.Client.EndpointSlices, options),
 		stripEndpointSlice, store.SetEndpointSlice, store.DeleteEndpointSlice)
 }
 
@@ -124,11 +123,11 @@ func (a *API) node(store *proxier.Store, seen chan struct{}) *reflection[*corev1
 			store.DeleteNode()
 		}
 	}
-	return newReflection(listWatch(a.Client, a.Client.CoreV1().Nodes(), options), stripNode, set, gone)
+	return newReflection(listWatch(a.Client.Nodes, options), stripNode, set, gone)
 }
 
 func (a *API) serviceCIDRs(store *proxier.Store) *reflection[*networkingv1.ServiceCIDR] {
-	return newReflection(listWatch(a.Client, a.Client.NetworkingV1().ServiceCIDRs(), metav1.ListOptions{}),
+	return newReflection(listWatch(a.Client.ServiceCIDRs, metav1.ListOptions{}),
 		stripServiceCIDR, store.SetServiceCIDR, func(name types.NamespacedName) { store.DeleteServiceCIDR(name.Name) })
 }
 
@@ -137,7 +136,7 @@ func (a *API) serviceCIDRs(store *proxier.Store) *reflection[*networkingv1.Servi
 func (a *API) runServiceCIDRs(ctx context.Context, store *proxier.Store) {
 	told := false
 	for {
-		_, err := a.Client.NetworkingV1().ServiceCIDRs().List(ctx, metav1.ListOptions{Limit: 1})
+		_, err := a.Client.ServiceCIDRs.List(ctx, metav1.ListOptions{Limit: 1})
 		if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && !apierrors.IsMethodNotSupported(err) {
 			a.serviceCIDRs(store).run(ctx)
 			return

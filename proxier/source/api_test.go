@@ -42,6 +42,22 @@ func apiNode(name string) *corev1.Node {
 	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
 }
 
+// clientOf is a Client of a fake server, which cannot send a list as a watch.
+func clientOf(server *fake.Clientset) *Client {
+	core := server.CoreV1()
+	return &Client{
+		Services:       faked[*corev1.ServiceList]{core.Services(metav1.NamespaceAll)},
+		EndpointSlices: faked[*discoveryv1.EndpointSliceList]{server.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)},
+		Nodes:          faked[*corev1.NodeList]{core.Nodes()},
+		ServiceCIDRs:   faked[*networkingv1.ServiceCIDRList]{server.NetworkingV1().ServiceCIDRs()},
+	}
+}
+
+type faked[L runtime.Object] struct{ Resource[L] }
+
+// IsWatchListSemanticsUnSupported is what client-go asks a client for.
+func (faked[L]) IsWatchListSemanticsUnSupported() bool { return true }
+
 // startAPI runs an API source for the node "here". What the client changes from
 // then on is seen: a fake server sends a watch nothing of what came between the
 // list and the watch.
@@ -51,7 +67,7 @@ func startAPI(t *testing.T, client *fake.Clientset) *running {
 	watched := make(chan string, len(kinds))
 	last := len(client.WatchReactionChain) - 1 // the server itself
 	client.WatchReactionChain[last] = announcer{client.WatchReactionChain[last], watched}
-	a := &API{Client: client, NodeName: "here"}
+	a := &API{Client: clientOf(client), NodeName: "here"}
 	r := start(t, a.Run)
 	for timeout := time.After(deadline); len(kinds) > 0; {
 		select {
@@ -201,7 +217,7 @@ func TestAPIAsksOnlyForWhatAProxyServes(t *testing.T) {
 		get := restrictions(client)
 		ctx, cancel := context.WithCancel(quietly(t))
 		defer cancel()
-		go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, proxier.NewStore()) }() // ends with the context
+		go func() { _ = (&API{Client: clientOf(client), NodeName: "here"}).Run(ctx, proxier.NewStore()) }() // ends with the context
 		synctest.Wait()
 		if d := cmp.Diff(want, get()); d != "" {
 			t.Errorf("selectors (-want +got):\n%s", d)
@@ -232,7 +248,7 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 				wake := store.Watch()
 				ctx, cancel := context.WithCancel(quietly(t))
 				begin := time.Now()
-				go func() { _ = (&API{Client: client, NodeName: test.nodeName}).Run(ctx, store) }() // ends with the context
+				go func() { _ = (&API{Client: clientOf(client), NodeName: test.nodeName}).Run(ctx, store) }() // ends with the context
 				if test.appears > 0 {
 					time.AfterFunc(test.appears, func() {
 						_, _ = client.CoreV1().Nodes().Create(ctx, apiNode("here"), metav1.CreateOptions{})
@@ -278,7 +294,7 @@ func TestAPIDoesNotSyncBeforeEverythingIsListed(t *testing.T) {
 				})
 				store := proxier.NewStore()
 				ctx, cancel := context.WithCancel(quietly(t))
-				go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, store) }() // ends with the context
+				go func() { _ = (&API{Client: clientOf(client), NodeName: "here"}).Run(ctx, store) }() // ends with the context
 				timer := time.NewTimer(10 * time.Minute)
 				<-timer.C
 				if store.Synced() {
@@ -323,7 +339,7 @@ func TestAPIKeepsObjectsWhileTheServerIsAwayAndCatchesUp(t *testing.T) {
 		store := proxier.NewStore()
 		wake := store.Watch()
 		ctx, cancel := context.WithCancel(quietly(t))
-		go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, store) }() // ends with the context
+		go func() { _ = (&API{Client: clientOf(client), NodeName: "here"}).Run(ctx, store) }() // ends with the context
 		<-wake
 		synctest.Wait()
 
@@ -379,7 +395,7 @@ func TestAPIWithoutServiceCIDRs(t *testing.T) {
 				store := proxier.NewStore()
 				wake := store.Watch()
 				ctx, cancel := context.WithCancel(quietly(t))
-				go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, store) }() // ends with the context
+				go func() { _ = (&API{Client: clientOf(client), NodeName: "here"}).Run(ctx, store) }() // ends with the context
 				<-wake
 				timer := time.NewTimer(10 * time.Minute)
 				<-timer.C

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/version"
-	"k8s.io/client-go/kubernetes"
 )
 
 // An Answer is how it goes with the API server, for people to read.
@@ -39,7 +38,7 @@ const askPatience = 5 * time.Second
 // Ask asks the API server for what every client may ask, and for one object of
 // each kind that is needed. client-go itself tries again and again without a
 // word while connections are refused.
-func Ask(ctx context.Context, client kubernetes.Interface, node string) Answer {
+func Ask(ctx context.Context, client *Client, node string) Answer {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
 	if err := askVersion(ctx, client); err != nil {
@@ -47,10 +46,10 @@ func Ask(ctx context.Context, client kubernetes.Interface, node string) Answer {
 	}
 	var a Answer
 	one := metav1.ListOptions{Limit: 1}
-	a.deny("list services", listable(client.CoreV1().Services("").List(ctx, one)))
-	a.deny("list endpointslices", listable(client.DiscoveryV1().EndpointSlices("").List(ctx, one)))
+	a.deny("list services", listable(client.Services.List(ctx, one)))
+	a.deny("list endpointslices", listable(client.EndpointSlices.List(ctx, one)))
 	one.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, node).String()
-	nodes, err := client.CoreV1().Nodes().List(ctx, one)
+	nodes, err := client.Nodes.List(ctx, one)
 	err = listable(nodes, err)
 	a.deny("list nodes", err)
 	a.NodeMissing = err == nil && len(nodes.Items) == 0
@@ -71,8 +70,8 @@ func listable(list runtime.Object, err error) error {
 }
 
 // askVersion also finds out whether it is an API server that answers.
-func askVersion(ctx context.Context, client kubernetes.Interface) error {
-	body, err := client.Discovery().RESTClient().Get().AbsPath("/version").MaxRetries(0).DoRaw(ctx)
+func askVersion(ctx context.Context, client *Client) error {
+	body, err := client.Version(ctx)
 	if err != nil {
 		return err
 	}

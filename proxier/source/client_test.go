@@ -1,87 +1,69 @@
 package source
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
-	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
 )
 
-const kubeconfig = `
-apiVersion: v1
-kind: Config
-current-context: c
-clusters: [{name: k, cluster: {server: "https://file.example:6443"}}]
-users: [{name: u, user: {token: secret}}]
-contexts: [{name: c, context: {cluster: k, user: u}}]
-`
-
-func TestConnection(t *testing.T) {
-	dir := t.TempDir()
-	write(t, kubeconfig, dir, "kubeconfig")
-	write(t, "][", dir, "broken")
-	file := filepath.Join(dir, "kubeconfig")
-	for name, test := range map[string]struct {
-		connection Connection
-		host, err  string
-	}{
-		"kubeconfig":            {Connection{Kubeconfig: file}, "https://file.example:6443", ""},
-		"master overrides":      {Connection{Kubeconfig: file, Master: "https://127.0.0.1:1"}, "https://127.0.0.1:1", ""},
-		"master alone":          {Connection{Master: "http://127.0.0.1:1"}, "http://127.0.0.1:1", ""},
-		"no kubeconfig there":   {Connection{Kubeconfig: filepath.Join(dir, "none")}, "", filepath.Join(dir, "none")},
-		"broken kubeconfig":     {Connection{Kubeconfig: filepath.Join(dir, "broken")}, "", filepath.Join(dir, "broken")},
-		"neither and not a pod": {Connection{}, "", "neither a kubeconfig nor --master is given"},
+func TestEventsAreWrittenToTheirNamespace(t *testing.T) {
+	asked := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked <- fmt.Sprintf("%s %s %.9s", r.Method, r.URL, body)
+		w.Header().Set("Content-Type", runtime.ContentTypeJSON)
+		fmt.Fprint(w, `{"kind": "Event", "apiVersion": "v1", "metadata": {"name": "e"}, "count": 3}`)
+	}))
+	defer server.Close()
+	client, err := NewClient(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "e"}}
+	for want, write := range map[string]func() (*corev1.Event, error){
+		`POST /api/v1/namespaces/ns/events {"kind":"`:   func() (*corev1.Event, error) { return client.Events.Create(event) },
+		`PUT /api/v1/namespaces/ns/events/e {"kind":"`:  func() (*corev1.Event, error) { return client.Events.Update(event) },
+		`PATCH /api/v1/namespaces/ns/events/e a change`: func() (*corev1.Event, error) { return client.Events.Patch(event, []byte("a change")) },
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Setenv("KUBERNETES_SERVICE_HOST", "")
-			t.Setenv("KUBECONFIG", file) // a daemon takes its orders from its own flags only
-			config, err := test.connection.Config()
-			if test.err != "" {
-				if err == nil || !strings.Contains(err.Error(), test.err) {
-					t.Fatalf("error %v, want one with %q", err, test.err)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if config.Host != test.host {
-				t.Errorf("server %s, want %s", config.Host, test.host)
-			}
-			if test.connection.Kubeconfig != "" && config.BearerToken != "secret" {
-				t.Error("the user of the kubeconfig is not used")
-			}
-		})
+		result, err := write()
+		if err != nil || result.Count != 3 {
+			t.Errorf("%s: %v, %v", want, result, err)
+		}
+		if got := <-asked; got != want {
+			t.Errorf("asked for %q, want %q", got, want)
+		}
 	}
 }
 
-func TestConnectionAsksForProtobuf(t *testing.T) {
+func TestGroupsOfTheAPIShareTheLimitOfRequests(t *testing.T) {
 	for name, test := range map[string]struct {
-		contentType, accept, want string
+		qps, want float32
 	}{
-		"by default":   {"", "", "application/vnd.kubernetes.protobuf,application/json"},
-		"JSON instead": {"application/json", "application/json", "application/json"},
+		"by default": {0, rest.DefaultQPS},
+		"a limit":    {12, 12},
+		"no limit":   {-1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			accept := make(chan string, 1)
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				accept <- r.Header.Get("Accept") + " " + r.UserAgent()
-				http.Error(w, "", http.StatusTeapot)
-			}))
-			defer server.Close()
-			c := Connection{Master: server.URL, ContentType: test.contentType, AcceptContentTypes: test.accept, UserAgent: "test"}
-			client, err := c.Client()
+			groups, err := connect(&rest.Config{QPS: test.qps}, corev1.SchemeGroupVersion, discoveryv1.SchemeGroupVersion)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := client.CoreV1().Nodes().Get(t.Context(), "here", metav1.GetOptions{}); err == nil {
-				t.Error("no error from a teapot")
-			}
-			if got, want := <-accept, test.want+" test"; got != want {
-				t.Errorf("asked for %q, want %q", got, want)
+			one, other := groups[0].GetRateLimiter(), groups[1].GetRateLimiter()
+			switch {
+			case one != other:
+				t.Errorf("%v and %v differ", one, other)
+			case test.want == 0 && one != nil:
+				t.Errorf("requests are limited to %v a second", one.QPS())
+			case test.want != 0 && (one == nil || one.QPS() != test.want):
+				t.Errorf("limit %v, want %v a second", one, test.want)
 			}
 		})
 	}

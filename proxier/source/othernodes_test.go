@@ -43,7 +43,7 @@ func followed(t *testing.T, answered bool, test func(client *fake.Clientset, sto
 		store := proxier.NewStore()
 		store.AwaitOtherNodes()
 		ctx, cancel := context.WithCancel(quietly(t))
-		go func() { _ = (&API{Client: client, NodeName: "here"}).Run(ctx, store) }() // ends with the context
+		go func() { _ = (&API{Client: clientOf(client), NodeName: "here"}).Run(ctx, store) }() // ends with the context
 		synctest.Wait()
 		test(client, store, &listings)
 		close(ended)

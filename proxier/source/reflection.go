@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -134,14 +133,8 @@ func done(c chan struct{}) {
 	}
 }
 
-// resource is what all typed clients of client-go can do.
-type resource[L runtime.Object] interface {
-	List(context.Context, metav1.ListOptions) (L, error)
-	Watch(context.Context, metav1.ListOptions) (watch.Interface, error)
-}
-
 // listWatch lists and watches a resource with the selectors of options.
-func listWatch[L runtime.Object](client kubernetes.Interface, r resource[L], options metav1.ListOptions) cache.ListerWatcher {
+func listWatch[L runtime.Object](r Resource[L], options metav1.ListOptions) cache.ListerWatcher {
 	withSelectors := func(o metav1.ListOptions) metav1.ListOptions {
 		o.LabelSelector, o.FieldSelector = options.LabelSelector, options.FieldSelector
 		return o
@@ -157,7 +150,7 @@ func listWatch[L runtime.Object](client kubernetes.Interface, r resource[L], opt
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return r.Watch(ctx, withSelectors(o))
 		},
-	}, client)
+	}, r)
 }
 
 // isList refuses what is no answer of an API server: client-go takes any object
