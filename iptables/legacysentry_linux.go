@@ -104,12 +104,12 @@ func (s *legacySentry) look(limit uint32) {
 
 // writing implements witness: what is different before the write was done by
 // somebody else, and what is different after it by us.
-func (s *legacySentry) writing() (started func(pid int), done func()) {
+func (s *legacySentry) writing(string) (started func(pid int), done func(error)) {
 	s.mu.Lock()
 	if s.socket != nil {
 		s.look(0) // others wrote what is different now
 	}
-	return func(int) {}, func() {
+	return func(int) {}, func(error) {
 		defer s.mu.Unlock()
 		if s.socket != nil {
 			s.wrote()

@@ -3,6 +3,7 @@ package iptables
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/kube-proxier/kube-proxier/iptables/nftcommit"
@@ -88,9 +89,16 @@ func (s *commitSentry) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 // A commitWitness tells a Socket which commits are ours.
 type commitWitness struct{ socket *nftcommit.Socket }
 
-func (w commitWitness) writing() (started func(pid int), done func()) {
-	ended := func() {}
-	return func(pid int) { ended = w.socket.Own(pid) }, func() { ended() }
+// large is the length of a write, in bytes, from which on announcing it costs more
+// than asking for the generation of nf_tables.
+const large = 64 << 10
+
+func (w commitWitness) writing(input string) (started func(pid int), done func(error)) {
+	ended := func(error) {}
+	started = func(pid int) {
+		ended = w.socket.Own(nftcommit.Batch{PID: pid, Commits: strings.Count(input, "\nCOMMIT\n"), Large: len(input) >= large})
+	}
+	return started, func(err error) { ended(err) }
 }
 
 func nftFamily(family proxier.Family) nftcommit.Family {

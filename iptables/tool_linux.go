@@ -52,10 +52,10 @@ type Tool struct {
 // A witness is told of a Tool's writes, so that it takes none of them for
 // somebody else's. Its calls come from any goroutine.
 type witness interface {
-	// writing is called before a write begins. started is called with the number
-	// of the process that is to write, before it can; done when the write has
-	// ended.
-	writing() (started func(pid int), done func())
+	// writing is called before a write of iptables-restore's input begins. started
+	// is called with the number of the process that is to write, before it can; done
+	// when the write has ended, with what became of it.
+	writing(input string) (started func(pid int), done func(error))
 }
 
 // lockSeconds is how long a call waits for others who write at the same time.
@@ -193,12 +193,12 @@ func (t *Tool) SaveChain(ctx context.Context, table, chain string) (string, erro
 }
 
 // Restore runs iptables-restore --noflush.
-func (t *Tool) Restore(ctx context.Context, input string) error {
+func (t *Tool) Restore(ctx context.Context, input string) (err error) {
 	started := make([]func(int), 0, len(t.witnesses))
 	for _, w := range t.witnesses {
-		start, done := w.writing()
+		start, done := w.writing(input)
 		started = append(started, start)
-		defer done()
+		defer func() { done(err) }()
 	}
 	cmd := t.run(ctx, "-restore", "--noflush", "-w", strconv.Itoa(lockSeconds))
 	return restore(cmd, input, started...)

@@ -296,6 +296,26 @@ func TestOwnWritesAreNoDrift(t *testing.T) {
 	})
 }
 
+// TestALargeWriteIsNoDrift: the first pass over many Services, which is not announced,
+// causes no more looks at the kernel than one over a few; what comes after it is noticed.
+func TestALargeWriteIsNoDrift(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.VariantNFT.Capability())
+	c := testenv.StartCluster(t)
+	for _, family := range proxier.Families {
+		looks := map[int]int{}
+		for _, services := range []int{20, 600} {
+			g := startGuarded(t, c.Node("node1").Host, testenv.VariantNFT, family, services)
+			restoring("*nat\n-F KUBE-POSTROUTING\nCOMMIT\n")(t, g)
+			g.await(t, "the repair", func() bool { return g.repaired > 0 })
+			looks[services], _ = g.looks()
+			g.stop()
+		}
+		if looks[600] != looks[20] {
+			t.Errorf("%s: %d tables were read after a large write, %d after a small one", family, looks[600], looks[20])
+		}
+	}
+}
+
 // TestStrangersChainsCostNoLook: what a CNI plugin writes for a pod does not
 // make us read tables.
 func TestStrangersChainsCostNoLook(t *testing.T) {

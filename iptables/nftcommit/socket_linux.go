@@ -23,6 +23,7 @@ type Socket struct {
 	mu        sync.Mutex
 	listeners []func(Commit)
 	own       map[int]int // by netlink port
+	absence   absence
 	watchers  int
 	reading   bool // or has been
 	failed    error
@@ -36,16 +37,37 @@ func Open() (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket for announcements of nf_tables: %w", err)
 	}
+	s := &Socket{file: os.NewFile(uintptr(fd), "nf_tables"), own: map[int]int{}, ended: make(chan struct{})}
 	// Where the buffer stays small, losses are more likely, and told.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
 	if err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err == nil {
-		err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, unix.NFNLGRP_NFTABLES)
+		err = s.join()
 	}
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = s.file.Close()
 		return nil, fmt.Errorf("join netlink group for announcements of nf_tables: %w", err)
 	}
-	return &Socket{file: os.NewFile(uintptr(fd), "nf_tables"), own: map[int]int{}, ended: make(chan struct{})}, nil
+	if s.absence, err = openAbsence(); err != nil {
+		_ = s.file.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Socket) join() error { return s.membership(unix.NETLINK_ADD_MEMBERSHIP) }
+
+func (s *Socket) leave() error { return s.membership(unix.NETLINK_DROP_MEMBERSHIP) }
+
+func (s *Socket) membership(change int) error {
+	conn, err := s.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = conn.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_NETLINK, change, unix.NFNLGRP_NFTABLES)
+	})
+	return errors.Join(err, failed)
 }
 
 // Listen has f told of all commits, from the opening of the Socket on, if it
@@ -72,7 +94,7 @@ func (s *Socket) Watch(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.watchers--; s.watchers == 0 {
-		_ = s.file.Close()
+		_ = s.Close()
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -81,7 +103,10 @@ func (s *Socket) Watch(ctx context.Context) error {
 }
 
 // Close is for a Socket that nobody watches.
-func (s *Socket) Close() error { return s.file.Close() }
+func (s *Socket) Close() error {
+	s.absence.kernel.Socket.Close()
+	return s.file.Close()
+}
 
 // read passes announcements on until the Socket is closed.
 func (s *Socket) read() {
@@ -133,8 +158,20 @@ func (s *Socket) tell(c Commit) {
 	}
 }
 
+// A Batch is what a child of ours writes.
+type Batch struct {
+	// PID is the child's, as the process's own PID namespace counts.
+	PID int
+	// Commits are how many it makes if it succeeds.
+	Commits int
+	// Large means that it is worth while not to have it announced at all. What
+	// others write meanwhile is noticed when it has ended, and told as Lost.
+	Large bool
+}
+
 // Own keeps the commits of a child from being told, until done is called. It
-// must come before the child can write, and done after it has ended.
+// must come before the child can write, and done after it has ended, with the error
+// that it ended with.
 //
 // The commits are known by the netlink port of their socket. The kernel gives a
 // process's first socket the process's number, as the process's PID namespace
@@ -142,14 +179,31 @@ func (s *Socket) tell(c Commit) {
 // child's commits are told like anybody's. They are dropped by a filter on the
 // socket when they are announced, so that neither the order of events nor what
 // becomes of the number later matters, and a large one costs no buffer.
-func (s *Socket) Own(pid int) (done func()) {
-	s.change(pid, 1)
-	return func() { s.change(pid, -1) }
-}
-
-func (s *Socket) change(pid, by int) {
+func (s *Socket) Own(b Batch) (done func(error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if b.Large && len(s.own) == 0 {
+		s.absence.begin(s.leave)
+	}
+	s.change(b.PID, 1)
+	return func(failed error) {
+		if s.wrote(b, failed) {
+			s.tell(Commit{Lost: true})
+		}
+	}
+}
+
+// wrote reports whether others may have written unheard.
+func (s *Socket) wrote(b Batch, failed error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.change(b.PID, -1)
+	s.absence.wrote(b.Commits, failed)
+	return len(s.own) == 0 && s.absence.end(s.join)
+}
+
+// change is called with mu held.
+func (s *Socket) change(pid, by int) {
 	if s.own[pid] += by; s.own[pid] == 0 {
 		delete(s.own, pid)
 	}
