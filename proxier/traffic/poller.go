@@ -9,6 +9,9 @@ import (
 // share bounds what reading costs: at most a hundredth of the time.
 const share = 100
 
+// shareOfFailures is the same for readings that fail: a fifth.
+const shareOfFailures = 5
+
 // DefaultPatience is how long who asks waits for a reading that takes long.
 const DefaultPatience = time.Second
 
@@ -86,11 +89,16 @@ func (p *Poller) start(ctx context.Context) bool {
 	}
 }
 
-// read also says how long to wait until the next reading may begin.
+// read also says how long to wait until the next reading may begin. One that failed
+// has spent its time waiting rather than working, for a lock that others have.
 func (p *Poller) read(ctx context.Context) (Reading, time.Duration, error) {
 	begin := time.Now()
 	reading, err := p.Source.Read(ctx)
-	return reading, max(p.Interval, share*time.Since(begin)), err
+	times := time.Duration(share)
+	if err != nil {
+		times = shareOfFailures
+	}
+	return reading, max(p.Interval, times*time.Since(begin)), err
 }
 
 // done shows what a reading has brought.

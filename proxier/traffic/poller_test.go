@@ -73,6 +73,22 @@ func ask(t *testing.T, p *Poller) uint64 {
 	return totals.Ports[0].Connections
 }
 
+// Who waits in vain for a lock, for 5 s, tries again soon.
+func TestAReadingThatFailsLateIsRepeatedSoon(t *testing.T) {
+	source := &scripted{}
+	poll(t, source, func(t *testing.T, p *Poller) {
+		time.Sleep(time.Minute)
+		source.now(func() { source.takes, source.err = 5*time.Second, errors.New("no") })
+		p.Ask()
+		time.Sleep(6 * time.Second)
+		source.now(func() { source.takes, source.err = 0, nil })
+		time.Sleep(25 * time.Second)
+		if got := ask(t, p); got != 2 {
+			t.Errorf("%d connections 25 s after a failure, want 2", got)
+		}
+	})
+}
+
 func TestNothingIsReadUnlessAsked(t *testing.T) {
 	source := &scripted{}
 	poll(t, source, func(t *testing.T, p *Poller) {
