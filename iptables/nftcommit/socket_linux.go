@@ -199,7 +199,17 @@ func (s *Socket) wrote(b Batch, failed error) bool {
 	defer s.mu.Unlock()
 	s.change(b.PID, -1)
 	s.absence.wrote(b.Commits, failed)
-	return len(s.own) == 0 && s.absence.end(s.join)
+	return len(s.own) == 0 && s.absence.end(s.rejoin)
+}
+
+// rejoin closes a Socket that would be told of nothing from now on, so that whoever
+// watches hears of it.
+func (s *Socket) rejoin() error {
+	err := s.join()
+	if err != nil {
+		_ = s.file.Close()
+	}
+	return err
 }
 
 // change is called with mu held.
