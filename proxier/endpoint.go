@@ -1,13 +1,13 @@
 package proxier
 
 import (
-	"fmt"
+	"cmp"
 	"net/netip"
 	"slices"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/utils/ptr"
 )
 
 // An Endpoint is one address and port that answers for a ServicePort.
@@ -42,107 +42,36 @@ type portKey struct {
 // endpointsByPort merges the slices of one Service and one family. Endpoints
 // are sorted by address and port.
 func endpointsByPort(objects *ServiceObjects, family Family, nodeName string) (map[portKey][]Endpoint, []Problem) {
-	m := endpointMerger{nodeName: nodeName, ports: map[portKey]map[netip.AddrPort]Endpoint{}}
+	node := unique.Make(nodeName)
+	merged := map[portKey][]Endpoint{}
+	var problems []Problem
 	for _, slice := range objects.Slices {
-		if slice.AddressType == discoveryv1.AddressType(family) && isServiceSlice(slice) {
-			m.add(slice)
+		if slice.Family != family {
+			continue
 		}
-	}
-	merged := make(map[portKey][]Endpoint, len(m.ports))
-	for key, byAddr := range m.ports {
-		endpoints := make([]Endpoint, 0, len(byAddr))
-		for _, e := range byAddr {
-			endpoints = append(endpoints, e)
-		}
-		slices.SortFunc(endpoints, func(a, b Endpoint) int { return a.Addr.Compare(b.Addr) })
-		merged[key] = endpoints
-	}
-	return merged, m.problems
-}
-
-func isServiceSlice(slice *discoveryv1.EndpointSlice) bool {
-	_, headless := slice.Labels[corev1.IsHeadlessService]
-	return !headless && slice.Labels[discoveryv1.LabelServiceName] != ""
-}
-
-type endpointMerger struct {
-	nodeName string
-	ports    map[portKey]map[netip.AddrPort]Endpoint
-	problems []Problem
-}
-
-func (m *endpointMerger) add(slice *discoveryv1.EndpointSlice) {
-	problem := func(field, value, reason string) {
-		m.problems = append(m.problems, Problem{
-			Kind: "EndpointSlice", Namespace: slice.Namespace, Name: slice.Name,
-			Field: field, Value: value, Reason: reason,
-		})
-	}
-	weights, err := parseWeights(slice.Annotations[WeightsAnnotation])
-	if err != nil {
-		problem("metadata.annotations["+WeightsAnnotation+"]", slice.Annotations[WeightsAnnotation], err.Error()+": all weights are 1")
-	}
-	endpoints, addrs := make([]Endpoint, 0, len(slice.Endpoints)), make([]netip.Addr, 0, len(slice.Endpoints))
-	for i := range slice.Endpoints {
-		addr, reason := endpointAddr(slice, i)
-		if reason != "" {
-			value := ""
-			if a := slice.Endpoints[i].Addresses; len(a) > 0 {
-				value = a[0]
+		problems = append(problems, slice.problems...)
+		for _, port := range slice.ports {
+			all := slices.Grow(merged[port.portKey], len(slice.endpoints))
+			for i := range slice.endpoints {
+				all = append(all, slice.endpoints[i].on(port.number, node))
 			}
-			problem(fmt.Sprintf("endpoints[%d].addresses", i), value, reason+": the endpoint is left out")
-			continue
-		}
-		e := m.endpoint(&slice.Endpoints[i])
-		if weight, ok := weights[addr]; ok {
-			e.Weight = weight
-		}
-		endpoints = append(endpoints, e)
-		addrs = append(addrs, addr)
-	}
-	for i, port := range slice.Ports {
-		field := fmt.Sprintf("ports[%d].", i)
-		if port.Name == nil {
-			problem(field+"name", "", "is missing: the port is left out")
-			continue
-		}
-		number := ptr.Deref(port.Port, 0)
-		if number < 1 || number > 65535 {
-			problem(field+"port", fmt.Sprint(number), "is not a port number (1 to 65535): the port is left out")
-			continue
-		}
-		key := portKey{*port.Name, ptr.Deref(port.Protocol, corev1.ProtocolTCP)}
-		for j, addr := range addrs {
-			endpoints[j].Addr = netip.AddrPortFrom(addr, uint16(number))
-			m.merge(key, endpoints[j])
+			merged[port.portKey] = all
 		}
 	}
+	for key, all := range merged {
+		merged[key] = oneOfEach(all)
+	}
+	return merged, problems
 }
 
-func (m *endpointMerger) endpoint(from *discoveryv1.Endpoint) Endpoint {
-	return Endpoint{
-		Ready:       ptr.Deref(from.Conditions.Ready, true),
-		Serving:     ptr.Deref(from.Conditions.Serving, true),
-		Terminating: ptr.Deref(from.Conditions.Terminating, false),
-		Local:       from.NodeName != nil && *from.NodeName == m.nodeName,
-		Weight:      1,
-		hints:       from.Hints,
-	}
-}
-
-// merge adds an endpoint that another slice, or the same one, may have named
-// already: a pod that runs wins over one that terminates and had the same
-// address, and of two that run the one that is ready wins.
-func (m *endpointMerger) merge(key portKey, e Endpoint) {
-	byAddr := m.ports[key]
-	if byAddr == nil {
-		byAddr = map[netip.AddrPort]Endpoint{}
-		m.ports[key] = byAddr
-	}
-	have, exists := byAddr[e.Addr]
-	if !exists || rank(&e) > rank(&have) {
-		byAddr[e.Addr] = e
-	}
+// oneOfEach sorts endpoints, of which several slices, or one of them twice, may
+// have named the same: a pod that runs wins over one that terminates and had the
+// same address, and of two that run the one that is ready wins; else the first.
+func oneOfEach(all []Endpoint) []Endpoint {
+	slices.SortStableFunc(all, func(a, b Endpoint) int {
+		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(rank(&b), rank(&a)))
+	})
+	return slices.CompactFunc(all, func(a, b Endpoint) bool { return a.Addr == b.Addr })
 }
 
 func rank(e *Endpoint) int {
@@ -157,23 +86,4 @@ func rank(e *Endpoint) int {
 		r++
 	}
 	return r
-}
-
-// endpointAddr is the first address of endpoint i, or why it has none that can
-// be used. The API server refuses such addresses; a file does not.
-func endpointAddr(slice *discoveryv1.EndpointSlice, i int) (netip.Addr, string) {
-	addresses := slice.Endpoints[i].Addresses
-	if len(addresses) == 0 {
-		return netip.Addr{}, "is empty"
-	}
-	addr, ok := parseAddr(addresses[0])
-	switch {
-	case !ok:
-		return netip.Addr{}, "is not an IP address"
-	case string(FamilyOf(addr)) != string(slice.AddressType):
-		return netip.Addr{}, "is not of addressType " + string(slice.AddressType)
-	case addr.IsUnspecified(), addr.IsLoopback(), addr.IsMulticast(), addr.IsLinkLocalUnicast():
-		return netip.Addr{}, "must not be unspecified, loopback, multicast or link-local"
-	}
-	return addr, ""
 }

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -40,7 +39,7 @@ type ServiceObjects struct {
 	// Service is nil when only slices refer to the name.
 	Service *corev1.Service
 	// Slices are sorted by name.
-	Slices []*discoveryv1.EndpointSlice
+	Slices []*EndpointSlice
 }
 
 func compareNames(a, b types.NamespacedName) int {

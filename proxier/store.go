@@ -167,6 +167,7 @@ func (s *Store) DeleteService(name types.NamespacedName) {
 // SetEndpointSlice adds or replaces a slice. One without the label
 // kubernetes.io/service-name belongs to no Service and counts as deleted.
 func (s *Store) SetEndpointSlice(slice *discoveryv1.EndpointSlice) {
+	read := readSlice(slice)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name := nameOf(slice)
@@ -181,12 +182,12 @@ func (s *Store) SetEndpointSlice(slice *discoveryv1.EndpointSlice) {
 	s.update(service, &s.changes.Endpoints, func(o *ServiceObjects) bool {
 		i, found := slices.BinarySearchFunc(o.Slices, slice.Name, compareSlice)
 		if found {
-			same := sameSlice(o.Slices[i], slice)
+			same := o.Slices[i].sameServed(read)
 			o.Slices = slices.Clone(o.Slices)
-			o.Slices[i] = slice
+			o.Slices[i] = read
 			return !same
 		}
-		o.Slices = slices.Insert(slices.Clone(o.Slices), i, slice)
+		o.Slices = slices.Insert(slices.Clone(o.Slices), i, read)
 		return true
 	})
 }
@@ -274,18 +275,13 @@ func (s *Store) DeleteServiceCIDR(name string) {
 	}
 }
 
-// sameService, sameSlice and sameNode compare what matters here, so that
+// sameService and sameNode compare what matters here, so that
 // changes of other fields cause no pass.
 func sameService(a, b *corev1.Service) bool {
 	_, otherA := a.Labels[ServiceProxyNameLabel]
 	_, otherB := b.Labels[ServiceProxyNameLabel]
 	return otherA == otherB && a.Annotations[SchedulerAnnotation] == b.Annotations[SchedulerAnnotation] && a.CreationTimestamp.Equal(&b.CreationTimestamp) &&
 		reflect.DeepEqual(a.Spec, b.Spec) && reflect.DeepEqual(a.Status.LoadBalancer, b.Status.LoadBalancer)
-}
-
-func sameSlice(a, b *discoveryv1.EndpointSlice) bool {
-	return isServiceSlice(a) == isServiceSlice(b) && a.Annotations[WeightsAnnotation] == b.Annotations[WeightsAnnotation] && a.AddressType == b.AddressType &&
-		reflect.DeepEqual(a.Endpoints, b.Endpoints) && reflect.DeepEqual(a.Ports, b.Ports)
 }
 
 func sameNode(a, b *corev1.Node) bool {
@@ -301,6 +297,6 @@ func nameOf(o named) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-func compareSlice(s *discoveryv1.EndpointSlice, name string) int {
+func compareSlice(s *EndpointSlice, name string) int {
 	return strings.Compare(s.Name, name)
 }

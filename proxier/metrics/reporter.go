@@ -3,8 +3,6 @@ package metrics
 import (
 	"time"
 
-	discoveryv1 "k8s.io/api/discovery/v1"
-
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -24,11 +22,11 @@ type reporter struct {
 func (m *Metrics) Reporter(family proxier.Family) proxier.Reporter {
 	r := &reporter{
 		Metrics: m, family: string(family),
-		triggers: triggers{family: discoveryv1.AddressTypeIPv4, since: m.start},
+		triggers: triggers{family: proxier.IPv4, since: m.start},
 		refused:  map[string]map[*proxier.Target]bool{}, kinds: map[string]bool{},
 	}
 	if family == proxier.IPv6 {
-		r.triggers.family = discoveryv1.AddressTypeIPv6
+		r.triggers.family = proxier.IPv6
 	}
 	m.setInForce(family, proxier.Changes{})
 	m.restoreFailures.WithLabelValues(r.family)

@@ -5,9 +5,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -18,7 +15,7 @@ const maxTriggers = 10_000
 // State to the next: when the Pod or Service changed that made the controller
 // write the slice. Those before since say nothing of this process.
 type triggers struct {
-	family  discoveryv1.AddressType
+	family  proxier.Family
 	since   time.Time
 	seen    []*proxier.Service
 	started bool
@@ -38,7 +35,7 @@ func (t *triggers) look(services []*proxier.Service) {
 		for len(old) > 0 && before(old[0], s) {
 			old = old[1:]
 		}
-		var was []*discoveryv1.EndpointSlice
+		var was []*proxier.EndpointSlice
 		if len(old) > 0 && old[0].Objects.Name == s.Objects.Name {
 			if old[0].Objects == s.Objects {
 				continue
@@ -61,20 +58,19 @@ func before(a, b *proxier.Service) bool {
 	return x.Name < y.Name
 }
 
-func (t *triggers) addChanged(was, are []*discoveryv1.EndpointSlice) {
+func (t *triggers) addChanged(was, are []*proxier.EndpointSlice) {
 	for _, slice := range are {
-		if slice.AddressType != t.family || len(t.pending) == maxTriggers {
+		if slice.Family != t.family || len(t.pending) == maxTriggers {
 			continue
 		}
-		value := slice.Annotations[corev1.EndpointsLastChangeTriggerTime]
-		i, found := slices.BinarySearchFunc(was, slice.Name, func(s *discoveryv1.EndpointSlice, name string) int {
+		i, found := slices.BinarySearchFunc(was, slice.Name, func(s *proxier.EndpointSlice, name string) int {
 			return strings.Compare(s.Name, name)
 		})
-		if found && was[i].Annotations[corev1.EndpointsLastChangeTriggerTime] == value {
+		if found && was[i].Trigger.Equal(slice.Trigger) {
 			continue
 		}
-		if at, err := time.Parse(time.RFC3339Nano, value); err == nil && at.After(t.since) {
-			t.pending = append(t.pending, at)
+		if slice.Trigger.After(t.since) {
+			t.pending = append(t.pending, slice.Trigger)
 		}
 	}
 }

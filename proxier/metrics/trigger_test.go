@@ -5,9 +5,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -17,23 +14,21 @@ import (
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // slice has a trigger so many minutes after the start; 0 for none.
-func slice(name string, minutes int) *discoveryv1.EndpointSlice {
-	s := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Name: name}, AddressType: discoveryv1.AddressTypeIPv4}
+func slice(name string, minutes int) *proxier.EndpointSlice {
+	s := &proxier.EndpointSlice{Name: name, Family: proxier.IPv4}
 	if minutes != 0 {
-		s.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: start.Add(time.Duration(minutes) * time.Minute).Format(time.RFC3339Nano)}
+		s.Trigger = start.Add(time.Duration(minutes) * time.Minute)
 	}
 	return s
 }
 
-func service(name string, slices ...*discoveryv1.EndpointSlice) *proxier.Service {
+func service(name string, slices ...*proxier.EndpointSlice) *proxier.Service {
 	return &proxier.Service{Objects: &proxier.ServiceObjects{Name: types.NamespacedName{Namespace: "shop", Name: name}, Slices: slices}}
 }
 
 func TestTriggers(t *testing.T) {
 	other := slice("x", 1)
-	other.AddressType = discoveryv1.AddressTypeIPv6
-	garbage := slice("x", 1)
-	garbage.Annotations[corev1.EndpointsLastChangeTriggerTime] = "yesterday"
+	other.Family = proxier.IPv6
 	web := service("web", slice("a", 1), slice("b", 2))
 	for _, c := range []struct {
 		name   string
@@ -50,12 +45,11 @@ func TestTriggers(t *testing.T) {
 		{"a Service takes another's place", [][]*proxier.Service{{web}, {service("db", slice("a", 6))}}, []int{6}},
 		{"triggers wait for a pass that succeeds", [][]*proxier.Service{{}, {service("web", slice("a", 1))}, {service("web", slice("a", 2))}}, []int{1, 2}},
 		{"older than the process", [][]*proxier.Service{{}, {service("web", slice("a", -1))}}, nil},
-		{"no annotation", [][]*proxier.Service{{}, {service("web", slice("a", 0))}}, nil},
-		{"an annotation that is no time", [][]*proxier.Service{{}, {service("web", garbage)}}, nil},
+		{"no trigger", [][]*proxier.Service{{}, {service("web", slice("a", 0))}}, nil},
 		{"the other family's", [][]*proxier.Service{{}, {service("web", other)}}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			found := triggers{family: discoveryv1.AddressTypeIPv4, since: start}
+			found := triggers{family: proxier.IPv4, since: start}
 			for _, state := range c.states {
 				found.look(state)
 			}
@@ -74,7 +68,7 @@ func TestTriggers(t *testing.T) {
 }
 
 func TestTriggersAreBounded(t *testing.T) {
-	found := triggers{family: discoveryv1.AddressTypeIPv4, since: start, started: true}
+	found := triggers{family: proxier.IPv4, since: start, started: true}
 	for i := range maxTriggers + 10 {
 		found.look([]*proxier.Service{service("web", slice("a", i+1))})
 	}

@@ -168,10 +168,8 @@ func TestRunFollowsEndpoints(t *testing.T) {
 	r.serves("web 10.0.0.1")
 	replaceFile(t, web+"---"+strings.Replace(webSlice, "10.1.0.1", "10.1.0.2", 1), dir, "web.yaml")
 	addresses := func() string {
-		for _, o := range r.store.Snapshot().Services {
-			for _, s := range o.Slices {
-				return s.Endpoints[0].Addresses[0]
-			}
+		for target := range proxier.Build(nil, r.store.Snapshot(), proxier.Options{Family: proxier.IPv4}).Targets {
+			return target.Endpoints[0].Addr.Addr().String()
 		}
 		return ""
 	}

@@ -1,8 +1,6 @@
 package source
 
 import (
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -36,8 +34,6 @@ func stripEndpointSlice(s *discoveryv1.EndpointSlice) {
 	for i := range s.Ports {
 		s.Ports[i].AppProtocol = nil
 	}
-	// Decoding appends: up to half of the array may be unused.
-	s.Endpoints = slices.Clone(s.Endpoints)
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		e.Hostname, e.TargetRef, e.DeprecatedTopology, e.Zone = nil, nil, nil, nil
