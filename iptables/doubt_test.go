@@ -92,23 +92,23 @@ func TestTableWatch(t *testing.T) {
 	w := tableWatch{}
 	w.wrote(legacytable.Info{Entries: 10})
 	digests := 0
-	const takes = 5 * time.Millisecond // so that the content is looked at each 100 s, or 5 s
+	const takes = 5 * time.Millisecond // so that the content is looked at each 500 s, or 5 s
 	for _, l := range []glance{
 		{"what we wrote", 1, 10, 100, false, true, false, false, 1},
-		{"too early for the content", 99, 10, 101, false, true, false, false, 1},
-		{"not thorough", 200, 10, 101, false, false, false, false, 1},
-		{"other content of the same size", 201, 10, 101, false, true, false, true, 2},
-		{"told once", 400, 10, 101, false, true, false, false, 3},
-		{"a stranger's chain", 401, 12, 101, false, true, false, false, 4},
-		{"a rule of ours", 402, 13, 102, false, true, false, true, 5},
-		{"others had the lock", 410, 13, 103, false, true, true, true, 6},
-		{"they gave it back once", 420, 13, 104, false, true, false, false, 6},
-		{"they had it again", 421, 13, 104, false, true, true, true, 7},
-		{"and soon once more", 422, 13, 105, false, true, true, false, 7},
-		{"what was too soon", 430, 13, 105, false, true, false, true, 8},
-		{"content that cannot be read", 431, 14, 0, true, true, false, true, 9},
-		{"a change while the content is not known", 432, 15, 103, false, true, false, true, 9},
-		{"others had the lock while it is not known", 440, 15, 103, false, true, true, false, 10},
+		{"too early for the content", 499, 10, 101, false, true, false, false, 1},
+		{"not thorough", 600, 10, 101, false, false, false, false, 1},
+		{"other content of the same size", 601, 10, 101, false, true, false, true, 2},
+		{"told once", 1200, 10, 101, false, true, false, false, 3},
+		{"a stranger's chain", 1201, 12, 101, false, true, false, false, 4},
+		{"a rule of ours", 1202, 13, 102, false, true, false, true, 5},
+		{"others had the lock", 1210, 13, 103, false, true, true, true, 6},
+		{"they gave it back once", 1220, 13, 104, false, true, false, false, 6},
+		{"they had it again", 1221, 13, 104, false, true, true, true, 7},
+		{"and soon once more", 1222, 13, 105, false, true, true, false, 7},
+		{"what was too soon", 1230, 13, 105, false, true, false, true, 8},
+		{"content that cannot be read", 1231, 14, 0, true, true, false, true, 9},
+		{"a change while the content is not known", 1232, 15, 103, false, true, false, true, 9},
+		{"others had the lock while it is not known", 1240, 15, 103, false, true, true, false, 10},
 	} {
 		now := time.Unix(int64(l.at), 0)
 		w.due = w.due || l.locked

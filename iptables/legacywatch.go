@@ -25,14 +25,14 @@ type tableWatch struct {
 
 // How often a table is looked at although nobody had the lock. An idle node shall stay
 // one: without a reason the content is compared so rarely that it takes a
-// twenty-thousandth of the time, and never so often that it takes more than a
+// hundred-thousandth of the time, and never so often that it takes more than a
 // thousandth. After a write of ours it is read at once unless it has so many entries,
 // some hundred thousand for ten thousand Services, that who waits for the write would
 // notice.
 const (
 	legacyPoll       = time.Second
 	legacyCompare    = legacyPoll + legacyPoll/2 // with the look after the next
-	legacyShare      = 20_000
+	legacyShare      = 100_000
 	legacyShareIfDue = 1000
 	legacyAtOnce     = 20_000
 )
