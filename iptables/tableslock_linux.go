@@ -35,14 +35,12 @@ func (l *tablesLock) share(ctx context.Context) (release func(), err error) {
 	}, nil
 }
 
-func (l *tablesLock) acquire(ctx context.Context) (err error) {
-	if l.file == nil {
-		// As the tools open it.
-		if l.file, err = os.OpenFile(lockFile(), os.O_RDONLY|os.O_CREATE, 0o600); err != nil {
-			return err
-		}
+func (l *tablesLock) acquire(ctx context.Context) error {
+	if err := l.open(); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockSeconds*time.Second)
+	const patience = lockSeconds * time.Second
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("it was not given back within %s", patience))
 	defer cancel()
 	retry := time.NewTicker(lockRetry)
 	defer retry.Stop()
@@ -53,8 +51,24 @@ func (l *tablesLock) acquire(ctx context.Context) (err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("another program has %s: %w", l.file.Name(), ctx.Err())
+			return fmt.Errorf("another program has %s: %w", l.file.Name(), context.Cause(ctx))
 		case <-retry.C:
 		}
 	}
+}
+
+// open opens the file as the tools do, again if it has been removed meanwhile:
+// they lock the one that has the name now.
+func (l *tablesLock) open() error {
+	if l.file != nil {
+		ours, err := l.file.Stat()
+		theirs, errNow := os.Stat(l.file.Name())
+		if err == nil && errNow == nil && os.SameFile(ours, theirs) {
+			return nil
+		}
+		_ = l.file.Close() // nothing was written to it
+	}
+	var err error
+	l.file, err = os.OpenFile(lockFile(), os.O_RDONLY|os.O_CREATE, 0o600)
+	return err
 }

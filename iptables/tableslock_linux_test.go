@@ -56,3 +56,32 @@ func TestTablesLockNeedsItsFile(t *testing.T) {
 		}
 	}
 }
+
+// Who removes the file makes the tools lock another of its name.
+func TestTablesLockFollowsItsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "xtables.lock")
+	t.Setenv("XTABLES_LOCKFILE", path)
+	var lock tablesLock
+	share := func() (release func()) {
+		t.Helper()
+		release, err := lock.share(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return release
+	}
+	share()()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	share()()
+	writer, err := os.Open(path)
+	if err != nil {
+		t.Fatalf("the file is not there again: %v", err)
+	}
+	defer writer.Close()
+	defer share()()
+	if err := unix.Flock(int(writer.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("who locks the file of that name can write meanwhile: %v", err)
+	}
+}
