@@ -17,6 +17,21 @@ type Pacer struct {
 	// Resync is how often the kernel is compared although nothing changed; 0
 	// for never.
 	Resync time.Duration
+	// CPUTime, if set, is how long this process and the programs it ran have kept a
+	// processor busy so far. On a busy machine work takes far longer than that, but
+	// costs no more.
+	CPUTime func() time.Duration
+}
+
+// effort begins to measure what work costs: the time that passes, or the CPU time if
+// that is less. It may be more, since others work meanwhile.
+func (p Pacer) effort() (cost func() time.Duration) {
+	start := time.Now()
+	if p.CPUTime == nil {
+		return func() time.Duration { return time.Since(start) }
+	}
+	before := p.CPUTime()
+	return func() time.Duration { return min(time.Since(start), p.CPUTime()-before) }
 }
 
 // backoff is how long to wait after that many failures in a row. Half of it is
@@ -59,7 +74,7 @@ func (p Pacer) resync(last comparison, watched bool) time.Duration {
 		return max(p.Resync, last.took*resyncShare)
 	case last.wrote:
 		// The first comparison finds little to read; reading what was written takes
-		// about as long as writing it.
+		// about as much as writing it.
 		return max(p.Resync, min(max(last.took, last.writing)*resyncShareWatched, resyncWatched))
 	default:
 		return max(p.Resync, resyncWatched)
@@ -68,11 +83,11 @@ func (p Pacer) resync(last comparison, watched bool) time.Duration {
 
 // A comparison is the last one of the kernel with what it should be.
 type comparison struct {
-	// at is when it ended, and took how long it took.
+	// at is when it ended, and took what it cost.
 	at   time.Time
 	took time.Duration
 	// wrote is whether something was written in that pass or since, and writing
-	// the longest time that took.
+	// the most that cost.
 	wrote   bool
 	writing time.Duration
 }
@@ -112,11 +127,11 @@ type cycle struct {
 // counts.
 type outcome struct {
 	// compared is whether the kernel itself was looked at, rather than what was
-	// remembered of it; comparing is how long that took.
+	// remembered of it; comparing is what that cost.
 	compared  bool
 	comparing time.Duration
 	// wrote is whether something was written, or may have to be soon after, and
-	// writing how long that took.
+	// writing what that cost.
 	wrote   bool
 	writing time.Duration
 	// watched is whether Sentries tell of drift, so that a comparison has less to

@@ -40,7 +40,7 @@ type Reconciler struct {
 	// looking is whether the last pass compared with the kernel itself rather
 	// than with what was remembered of it.
 	looking bool
-	// planning is how long the plans of this pass took, writing how long to apply
+	// planning is what the plans of this pass cost, writing what it cost to apply
 	// them, and idle whether all of them were empty.
 	planning, writing time.Duration
 	idle              bool
@@ -154,8 +154,6 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 		report.Last = report.Err != nil || i == len(r.Dataplanes)-1
 		report.Building, building = building, 0
 		report.Loss, loss = loss, nil
-		r.planning += report.Planning
-		r.writing += report.Duration - report.Planning
 		r.refusing = r.refusing || len(report.Refused) > 0
 		r.idle = r.idle && report.Plan != nil && report.Plan.Empty()
 		if report.Plan != nil && r.DryRun == nil {
@@ -182,10 +180,11 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 
 // syncOne plans and applies what one dataplane has to do.
 func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Report {
-	start := time.Now()
+	start, cost := time.Now(), r.Pacer.effort()
 	report := Report{Family: r.Options.Family, Dataplane: d.Name(), State: state}
 	report.Plan, report.Err = d.Plan(ctx, state)
 	report.Planning = time.Since(start)
+	planning := cost()
 	switch {
 	case report.Err != nil:
 		report.Plan = nil
@@ -196,6 +195,8 @@ func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Rep
 		report.Refused, report.Err = report.Plan.Apply(ctx)
 	}
 	report.Duration = time.Since(start)
+	r.planning += planning
+	r.writing += cost() - planning
 	return report
 }
 

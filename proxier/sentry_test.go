@@ -130,6 +130,34 @@ func TestTheKernelIsComparedSoonerAfterAWrite(t *testing.T) {
 	})
 }
 
+// What counts is what comparing costs, not how long it takes on a busy machine.
+func TestTheKernelIsComparedAsSoonOnABusyMachine(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		busy float64 // how much of the time is CPU time of ours
+		want int
+	}{{"by us", 1, 1}, {"by others", 1e-3, 2}} {
+		t.Run(test.name, func(t *testing.T) {
+			store := clustergen.Uniform(3, 1)
+			busy := pacer
+			busy.CPUTime = func() time.Duration { return time.Duration(test.busy * float64(time.Now().UnixNano())) }
+			runWatched(t, busy, store, newSentry(), func(d *recorder, _ *reporter) {
+				d.takes(10 * time.Second)
+				pass(65 * time.Minute) // now it is compared each hour
+				before := count(d)
+				d.answer(nil, false)
+				store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, 1))
+				pass(10500 * time.Millisecond)
+				d.answer(nil, true)
+				pass(2 * time.Minute)
+				if n := count(d) - before; n != test.want {
+					t.Errorf("%d passes within two minutes of a change, want %d", n, test.want)
+				}
+			})
+		})
+	}
+}
+
 func TestAFalseAlarmIsNoDrift(t *testing.T) {
 	s := newSentry()
 	runWatched(t, seldom, clustergen.Uniform(3, 1), s, func(d *recorder, seen *reporter) {
