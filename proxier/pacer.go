@@ -25,13 +25,13 @@ type Pacer struct {
 
 // effort begins to measure what work costs: the time that passes, or the CPU time if
 // that is less. It may be more, since others work meanwhile.
-func (p Pacer) effort() (cost func() time.Duration) {
+func effort(cpuTime func() time.Duration) (cost func() time.Duration) {
 	start := time.Now()
-	if p.CPUTime == nil {
+	if cpuTime == nil {
 		return func() time.Duration { return time.Since(start) }
 	}
-	before := p.CPUTime()
-	return func() time.Duration { return min(time.Since(start), p.CPUTime()-before) }
+	before := cpuTime()
+	return func() time.Duration { return min(time.Since(start), cpuTime()-before) }
 }
 
 // backoff is how long to wait after that many failures in a row. Half of it is

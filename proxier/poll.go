@@ -17,6 +17,8 @@ type Poll struct {
 	Forget func()
 	// Share bounds what Glances cost: at most the Share-th part of the time.
 	Share int
+	// CPUTime is as a Pacer's.
+	CPUTime func() time.Duration
 	// Nudge, if set, receives when the kernel tells that something has changed,
 	// though not whether it is different: then a Glance does not wait.
 	Nudge <-chan struct{}
@@ -42,7 +44,8 @@ func (p *Poll) Watch(ctx context.Context, tell func(Drift)) error {
 	timer := time.NewTimer(pollInterval)
 	defer timer.Stop()
 	nudge := p.Nudge
-	rested := time.Now() // when the last Glance allows another
+	rested := time.Now()     // when the last Glance allows another
+	var before time.Duration // what the last Glance cost
 	for {
 		select {
 		case <-ctx.Done():
@@ -55,12 +58,14 @@ func (p *Poll) Watch(ctx context.Context, tell func(Drift)) error {
 		}
 		nudge = p.Nudge
 		discard(nudge) // this Glance sees what it is about
-		start := time.Now()
+		cost := effort(p.CPUTime)
 		if different, err := p.Glance(ctx); err == nil && different != "" {
 			tell(Drift{Cause: Polled, What: different})
 		}
-		took := time.Since(start)
-		rested = time.Now().Add(nudgedShare * took)
-		timer.Reset(max(pollInterval, time.Duration(p.Share)*took))
+		now := cost()
+		usual := min(before, now) // one that was held up must not put off the next for minutes
+		before = now
+		rested = time.Now().Add(nudgedShare * usual)
+		timer.Reset(max(pollInterval, time.Duration(p.Share)*usual))
 	}
 }

@@ -180,7 +180,7 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 
 // syncOne plans and applies what one dataplane has to do.
 func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Report {
-	start, cost := time.Now(), r.Pacer.effort()
+	start, cost := time.Now(), effort(r.Pacer.CPUTime)
 	report := Report{Family: r.Options.Family, Dataplane: d.Name(), State: state}
 	report.Plan, report.Err = d.Plan(ctx, state)
 	report.Planning = time.Since(start)

@@ -314,3 +314,26 @@ func TestAPollTakesLittleTime(t *testing.T) {
 		}
 	})
 }
+
+func TestAPollIsNotPutOffByOneGlanceThatWasHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var glances atomic.Int64
+		p := &proxier.Poll{Name: "recorder", Share: 500, Glance: func(context.Context) (string, error) {
+			if glances.Add(1)%10 == 1 {
+				time.Sleep(time.Second)
+			}
+			return "", nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Watch(ctx, func(proxier.Drift) {}) }()
+		pass(time.Minute)
+		if n := glances.Load(); n < 90 {
+			t.Errorf("%d glances in a minute, of which each tenth was held up for a second; want about 100", n)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch returned %v", err)
+		}
+	})
+}

@@ -46,10 +46,10 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 	h.servers[tool.Family] = servers
 	addresses := device.New(h.addresses, tool.Family, v.addresses)
 	h.polls[tool.Family] = []proxier.Sentry{
-		&proxier.Poll{Name: sets.Name(), Glance: sets.Glance, Forget: sets.Forget, Share: pollShare},
-		&proxier.Poll{Name: servers.Name(), Glance: servers.GlanceServices, Forget: servers.Forget, Share: pollShare},
-		&proxier.Poll{Name: servers.Name(), Glance: servers.Glance, Forget: servers.Forget, Share: pollShareSlow},
-		&proxier.Poll{Name: addresses.Name(), Glance: addresses.Glance, Forget: addresses.Forget, Share: pollShareSlow, Nudge: bound},
+		&proxier.Poll{Name: sets.Name(), Glance: sets.Glance, Forget: sets.Forget, Share: pollShare, CPUTime: cpuTime},
+		&proxier.Poll{Name: servers.Name(), Glance: servers.GlanceServices, Forget: servers.Forget, Share: pollShare, CPUTime: cpuTime},
+		&proxier.Poll{Name: servers.Name(), Glance: servers.Glance, Forget: servers.Forget, Share: pollShareSlow, CPUTime: cpuTime},
+		&proxier.Poll{Name: addresses.Name(), Glance: addresses.Glance, Forget: addresses.Forget, Share: pollShareSlow, CPUTime: cpuTime, Nudge: bound},
 	}
 	return []proxier.Dataplane{
 		h.parameters(tool.Family),
