@@ -67,7 +67,7 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 	if state == nil {
 		return outcome{idle: true}, nil
 	}
-	report := f.reconciler.syncOne(ctx, f.dataplane, state)
+	report, _, _ := f.reconciler.syncOne(ctx, f.dataplane, state)
 	report.Following = true
 	f.reconciler.tell(ctx, report)
 	if report.Err != nil {

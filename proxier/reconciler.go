@@ -149,7 +149,9 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	unchanged := r.applied != nil && sameServices(r.applied, r.state)
 	for i, d := range r.Dataplanes {
 		told := r.guard.take(d.Name(), r.looking)
-		report := r.syncOne(ctx, d, r.state)
+		report, planning, writing := r.syncOne(ctx, d, r.state)
+		r.planning += planning
+		r.writing += writing
 		report.Changes, report.Compared = snapshot.Changes, r.looking
 		report.Last = report.Err != nil || i == len(r.Dataplanes)-1
 		report.Building, building = building, 0
@@ -178,13 +180,13 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	return nil
 }
 
-// syncOne plans and applies what one dataplane has to do.
-func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Report {
+// syncOne plans and applies what one dataplane has to do, and says what either cost.
+func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) (report Report, planning, writing time.Duration) {
 	start, cost := time.Now(), effort(r.Pacer.CPUTime)
-	report := Report{Family: r.Options.Family, Dataplane: d.Name(), State: state}
+	report = Report{Family: r.Options.Family, Dataplane: d.Name(), State: state}
 	report.Plan, report.Err = d.Plan(ctx, state)
 	report.Planning = time.Since(start)
-	planning := cost()
+	planning = cost()
 	switch {
 	case report.Err != nil:
 		report.Plan = nil
@@ -195,9 +197,7 @@ func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) Rep
 		report.Refused, report.Err = report.Plan.Apply(ctx)
 	}
 	report.Duration = time.Since(start)
-	r.planning += planning
-	r.writing += cost() - planning
-	return report
+	return report, planning, cost() - planning
 }
 
 // drift reports whether a plan repairs what somebody else did. onlyKernel says
