@@ -24,7 +24,7 @@ type Pacer struct {
 }
 
 // effort begins to measure what work costs: the time that passes, or the CPU time if
-// that is less. It may be more, since others work meanwhile.
+// that is less. CPU time may be more, since other parts of the process work meanwhile.
 func effort(cpuTime func() time.Duration) (cost func() time.Duration) {
 	start := time.Now()
 	if cpuTime == nil {

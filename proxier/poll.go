@@ -62,9 +62,9 @@ func (p *Poll) Watch(ctx context.Context, tell func(Drift)) error {
 		if different, err := p.Glance(ctx); err == nil && different != "" {
 			tell(Drift{Cause: Polled, What: different})
 		}
-		now := cost()
-		usual := min(before, now) // one that was held up must not put off the next for minutes
-		before = now
+		spent := cost()
+		usual := min(before, spent) // one that was held up must not put off the next for minutes
+		before = spent
 		rested = time.Now().Add(nudgedShare * usual)
 		timer.Reset(max(pollInterval, time.Duration(p.Share)*usual))
 	}
