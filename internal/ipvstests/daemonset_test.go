@@ -1,0 +1,72 @@
+package ipvstests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+const daemonSetFile = "../../deploy/kustomize/base/daemonset.yaml"
+
+// withoutSysctls runs a command with /proc/sys read-only, as it is in a container
+// that is not privileged.
+var withoutSysctls = []string{"unshare", "-m", "sh", "-ec", "mount --make-rprivate /\nmount --bind /proc/sys /proc/sys\nmount -o remount,bind,ro /proc/sys\nexec \"$@\"", "sh"}
+
+// The DaemonSet's containers have what IPVS mode needs: to start, to change to it and
+// back live, and to repair what others do.
+func TestTheDaemonSetsPrivilegesSuffice(t *testing.T) {
+	containers := daemonSet(t).Spec.Template.Spec
+	s := newStage(t, []string{"asker", "here"}, []string{"there"}, settings{})
+	p := newProgram(t, s)
+	dir := t.TempDir()
+	writeFile(t, dir, "web.yaml", s.webManifest())
+	configure := func(mode string) { writeFile(t, dir, "config.conf", fmt.Sprintf(liveConfiguration, mode)) }
+	configure("ipvs")
+	args := []string{"--config=" + filepath.Join(dir, "config.conf"), "--manifests=" + filepath.Join(dir, "web.yaml"), "--hostname-override=node1"}
+	if init := containers.InitContainers[0].SecurityContext; init.Privileged == nil || !*init.Privileged {
+		t.Fatal("the init container is not privileged: this test runs it with everything")
+	}
+	s.feed(t, "", p.file, append([]string{"--init-only"}, args...)...)
+	p.within = append(withoutSysctls, testenv.Privileges(containers.Containers[0].SecurityContext)...)
+	p.start(t, args...)
+	p.awaitInForce(t)
+	for _, mode := range []string{"iptables", "ipvs"} {
+		configure(mode)
+		p.awaitInForce(t)
+	}
+	for _, m := range mischiefs() {
+		for _, family := range proxier.Families {
+			p.repairs(t, m, family)
+			p.awaitInForce(t)
+		}
+	}
+	stop := s.stream(t, s.webDials())
+	t.Logf("%d new connections", stop())
+	p.end(t)
+	for line := range strings.Lines(p.log.String()) {
+		if strings.HasPrefix(line, "E") {
+			t.Errorf("an error in the log: %s", line)
+		}
+	}
+}
+
+func daemonSet(t *testing.T) *appsv1.DaemonSet {
+	t.Helper()
+	text, err := os.ReadFile(daemonSetFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := &appsv1.DaemonSet{}
+	if err := yaml.UnmarshalStrict(text, set); err != nil {
+		t.Fatalf("%s: %v", daemonSetFile, err)
+	}
+	return set
+}
