@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/internal/testenv/render"
 )
 
@@ -170,7 +171,7 @@ func (p *pod) start(c corev1.Container) *daemon {
 		args = append(args, e.Name+"="+s.nodeName)
 		expand = strings.NewReplacer("$("+e.Name+")", s.nodeName)
 	}
-	args = append(args, privileges(security)...)
+	args = append(args, testenv.Privileges(security)...)
 	command := c.Command
 	if len(command) == 0 {
 		command = []string{"/usr/local/bin/kube-proxier"} // the image's entry point
@@ -186,23 +187,6 @@ func isSet(set *bool) string {
 		return "yes"
 	}
 	return ""
-}
-
-// privileges is the command that takes away what a container has not. User 0
-// has the capabilities of its bounding set.
-func privileges(security *corev1.SecurityContext) []string {
-	if isSet(security.Privileged) != "" {
-		return nil
-	}
-	capabilities := ""
-	for _, c := range security.Capabilities.Add {
-		capabilities += ",+" + strings.ToLower(string(c))
-	}
-	args := []string{"setpriv", "--bounding-set=-all" + capabilities, "--inh-caps=-all"}
-	if security.AllowPrivilegeEscalation != nil && !*security.AllowPrivilegeEscalation {
-		args = append(args, "--no-new-privs")
-	}
-	return args
 }
 
 // run runs all init containers to their end, then the only other one.

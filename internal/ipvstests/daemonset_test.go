@@ -29,12 +29,14 @@ func TestTheDaemonSetsPrivilegesSuffice(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir, "web.yaml", s.webManifest())
 	configure := func(mode string) { writeFile(t, dir, "config.conf", fmt.Sprintf(liveConfiguration, mode)) }
-	configure("ipvs")
 	args := []string{"--config=" + filepath.Join(dir, "config.conf"), "--manifests=" + filepath.Join(dir, "web.yaml"), "--hostname-override=node1"}
 	if init := containers.InitContainers[0].SecurityContext; init.Privileged == nil || !*init.Privileged {
 		t.Fatal("the init container is not privileged: this test runs it with everything")
 	}
-	s.feed(t, "", p.file, append([]string{"--init-only"}, args...)...)
+	for _, mode := range []string{"iptables", "ipvs"} { // it does not run again when the mode changes live
+		configure(mode)
+		s.feed(t, "", p.file, append([]string{"--init-only"}, args...)...)
+	}
 	p.within = append(withoutSysctls, testenv.Privileges(containers.Containers[0].SecurityContext)...)
 	p.start(t, args...)
 	p.awaitInForce(t)
@@ -42,7 +44,12 @@ func TestTheDaemonSetsPrivilegesSuffice(t *testing.T) {
 		configure(mode)
 		p.awaitInForce(t)
 	}
-	for _, m := range mischiefs() {
+	for line := range strings.Lines(p.log.String()) {
+		if strings.HasPrefix(line, "E") {
+			t.Errorf("an error in the log: %s", line)
+		}
+	}
+	for _, m := range mischiefs() { // some of which make a pass fail
 		for _, family := range proxier.Families {
 			p.repairs(t, m, family)
 			p.awaitInForce(t)
@@ -51,11 +58,6 @@ func TestTheDaemonSetsPrivilegesSuffice(t *testing.T) {
 	stop := s.stream(t, s.webDials())
 	t.Logf("%d new connections", stop())
 	p.end(t)
-	for line := range strings.Lines(p.log.String()) {
-		if strings.HasPrefix(line, "E") {
-			t.Errorf("an error in the log: %s", line)
-		}
-	}
 }
 
 func daemonSet(t *testing.T) *appsv1.DaemonSet {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,8 +27,10 @@ type program struct {
 	stage *stage
 	file  string
 	args  []string
-	cmd   *exec.Cmd
-	log   syncBuffer
+	// within is the beginning of a command that runs what follows; empty for none.
+	within []string
+	cmd    *exec.Cmd
+	log    syncBuffer
 }
 
 // A syncBuffer is what a process has logged so far.
@@ -70,7 +73,8 @@ func newProgram(t *testing.T, s *stage) *program {
 func (p *program) start(t *testing.T, args ...string) {
 	t.Helper()
 	p.args = args
-	p.cmd = p.stage.node.Command(t.Context(), p.file, args...)
+	words := slices.Concat(p.within, []string{p.file}, args)
+	p.cmd = p.stage.node.Command(t.Context(), words[0], words[1:]...)
 	p.cmd.Stderr = &p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"fmt"
+	"os"
 	"syscall"
 	"time"
 
@@ -21,13 +22,13 @@ type Changes struct {
 // Watch tells of changes to addresses in the network namespace of the calling
 // thread, until ctx ends; then both channels are closed.
 func Watch(ctx context.Context) (Changes, error) {
-	home, err := netns.Get()
+	home, err := foreignHome()
 	if err != nil {
 		return Changes{}, fmt.Errorf("watch addresses: %w", err)
 	}
 	w := &watch{home: home, others: make(chan struct{}, 1), bound: make(chan struct{}, 1)}
 	if w.links, err = netlink.NewHandleAt(home, syscall.NETLINK_ROUTE); err != nil {
-		_ = home.Close()
+		w.leaveHome()
 		return Changes{}, fmt.Errorf("watch addresses: %w", err)
 	}
 	updates, stop, err := w.subscribe()
@@ -39,7 +40,27 @@ func Watch(ctx context.Context) (Changes, error) {
 	return Changes{Others: w.others, Bound: w.bound}, nil
 }
 
+// foreignHome is the calling thread's network namespace if it is not the
+// process's, and none if it is: entering even one's own takes CAP_SYS_ADMIN.
+func foreignHome() (netns.NsHandle, error) {
+	thread, err := netns.Get()
+	if err != nil {
+		return netns.None(), err
+	}
+	process, err := netns.GetFromPid(os.Getpid())
+	if err != nil {
+		_ = thread.Close()
+		return netns.None(), err
+	}
+	defer func() { _ = process.Close() }()
+	if thread.Equal(process) {
+		return netns.None(), thread.Close()
+	}
+	return thread, nil
+}
+
 type watch struct {
+	// home is where subscriptions are made; none is where every thread is.
 	home          netns.NsHandle
 	links         *netlink.Handle
 	others, bound chan struct{}
@@ -131,7 +152,13 @@ func tell(changed chan<- struct{}) {
 
 func (w *watch) close() {
 	w.links.Close()
-	_ = w.home.Close()
+	w.leaveHome()
 	close(w.others)
 	close(w.bound)
+}
+
+func (w *watch) leaveHome() {
+	if w.home.IsOpen() {
+		_ = w.home.Close()
+	}
 }
