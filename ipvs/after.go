@@ -72,15 +72,19 @@ func (o Op) apply(v *VirtualServer) *VirtualServer {
 }
 
 // adopt is have with the virtual servers of want in place of equal ones, so
-// that comparing them again costs nothing. It changes have.
+// that comparing them again costs nothing.
 func adopt(have, want []*VirtualServer) []*VirtualServer {
+	adopted := have
 	for i, v := range have {
 		for len(want) > 0 && want[0] != v && want[0].Compare(v.Place) < 0 {
 			want = want[1:]
 		}
 		if len(want) > 0 && want[0] != v && v.Equal(want[0]) {
-			have[i] = want[0]
+			if &adopted[0] == &have[0] {
+				adopted = slices.Clone(have) // which somebody may be reading
+			}
+			adopted[i] = want[0]
 		}
 	}
-	return have
+	return adopted
 }

@@ -104,9 +104,6 @@ func (n *Netlink) List(ctx context.Context, only ...Place) (Listing, error) {
 			destinations, err = h.GetDestinations(s)
 			return err
 		})
-		if errors.Is(err, syscall.ESRCH) {
-			continue // it went meanwhile
-		}
 		if err != nil {
 			return Listing{}, fmt.Errorf("real servers of %s: %w", v.Place, explain(err))
 		}

@@ -50,7 +50,8 @@ func (c *Cached) List(ctx context.Context) (Host, error) {
 }
 
 // Do makes the changes, and remembers them. Two that change at the same time
-// forget instead, for the order is not known.
+// forget instead, for the order is not known; and so does who lists meanwhile, who
+// may have seen a part.
 func (c *Cached) Do(ctx context.Context, ops []Op) error {
 	c.mu.Lock()
 	before := c.host
@@ -58,14 +59,15 @@ func (c *Cached) Do(ctx context.Context, ops []Op) error {
 	c.forgets++
 	forgets := c.forgets
 	c.mu.Unlock()
-	if err := c.kernel.Do(ctx, ops); err != nil {
-		return err
-	}
+	err := c.kernel.Do(ctx, ops)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if before != nil && c.forgets == forgets {
+	alone := c.forgets == forgets
+	c.host = nil
+	c.forgets++
+	if err == nil && before != nil && alone {
 		after := before.After(ops)
 		c.host = &after
 	}
-	return nil
+	return err
 }

@@ -282,3 +282,37 @@ func TestForgetDuringDoIsNotLost(t *testing.T) {
 		t.Errorf("remembered %v, %v", host.Bound, err)
 	}
 }
+
+// A halting kernel stops in the middle of its changes.
+type halting struct {
+	*devicetest.Kernel
+	halfway func()
+}
+
+func (k halting) Do(ctx context.Context, ops []device.Op) error {
+	err := k.Kernel.Do(ctx, ops[:1])
+	k.halfway()
+	return errors.Join(err, k.Kernel.Do(ctx, ops[1:]))
+}
+
+// The other family looks while one writes: what it sees is true for that moment only.
+func TestAListDuringDoIsNotRemembered(t *testing.T) {
+	kernel := halting{Kernel: devicetest.New(device.NewHost("dummy", nil, nil))}
+	cached := device.NewCached(&kernel)
+	both := addrs("10.96.0.1", "10.96.0.2")
+	var seen int
+	kernel.halfway = func() {
+		host, err := cached.List(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		seen = len(host.Bound)
+	}
+	if err := cached.Do(t.Context(), []device.Op{{Verb: device.Add, Addr: both[0]}, {Verb: device.Add, Addr: both[1]}}); err != nil {
+		t.Fatal(err)
+	}
+	host, err := cached.List(t.Context())
+	if err != nil || seen != 1 || !slices.Equal(host.Bound, both) {
+		t.Errorf("%d addresses halfway, then %v, %v; want 1, then %v", seen, host.Bound, err, both)
+	}
+}

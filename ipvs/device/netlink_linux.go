@@ -75,7 +75,11 @@ func (k Netlink) list(h *netlink.Handle) (Host, error) {
 		if !ok {
 			continue
 		}
-		if name := names[a.LinkIndex]; name == Name {
+		name, known := names[a.LinkIndex]
+		if !known { // the device is newer than their list
+			return Host{}, netlink.ErrDumpInterrupted
+		}
+		if name == Name {
 			bound = append(bound, addr)
 		} else {
 			others = append(others, Addr{addr, name})
