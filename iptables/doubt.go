@@ -140,8 +140,7 @@ func readChain(ctx context.Context, k ChainReader, table, name string) (*Chain, 
 // parseChain reads what iptables -S prints of one chain; nil if that is nothing.
 func parseChain(name, text string) (*Chain, error) {
 	var c *Chain
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
+	for _, line := range statements(text) {
 		rule, isRule := strings.CutPrefix(line, "-A "+name+" ")
 		policy, isPolicy := strings.CutPrefix(line, "-P "+name+" ")
 		switch {

@@ -22,15 +22,33 @@ func TestParseChain(t *testing.T) {
 		"a built-in chain": {
 			"-P KUBE-X DROP\n-A KUBE-X -j KUBE-Y\n", &Chain{Name: "KUBE-X", Policy: "DROP", Rules: []string{"-j KUBE-Y"}}, false,
 		},
-		"none":                   {"", nil, false},
-		"another chain's rule":   {"-N KUBE-X\n-A KUBE-XY -j RETURN\n", nil, true},
-		"a rule before the head": {"-A KUBE-X -j RETURN\n", nil, true},
-		"two heads":              {"-N KUBE-X\n-N KUBE-X\n", nil, true},
+		"a comment of two lines": {
+			"-N KUBE-X\n-A KUBE-X -m comment --comment \"a\n-A \\\" b\" -j RETURN\n-A KUBE-X -j KUBE-Y\n",
+			&Chain{Name: "KUBE-X", Rules: []string{"-m comment --comment \"a\n-A \\\" b\" -j RETURN", "-j KUBE-Y"}}, false,
+		},
+		"a quotation without end": {"-N KUBE-X\n-A KUBE-X \"a\n", &Chain{Name: "KUBE-X", Rules: []string{"\"a"}}, false},
+		"none":                    {"", nil, false},
+		"another chain's rule":    {"-N KUBE-X\n-A KUBE-XY -j RETURN\n", nil, true},
+		"a rule before the head":  {"-A KUBE-X -j RETURN\n", nil, true},
+		"two heads":               {"-N KUBE-X\n-N KUBE-X\n", nil, true},
 	} {
 		c, err := parseChain("KUBE-X", test.text)
 		if diff := cmp.Diff(test.want, c); diff != "" || (err != nil) != test.fail {
 			t.Errorf("%s: error %v, (-want +have)\n%s", name, err, diff)
 		}
+	}
+}
+
+// What others comment their rules with is none of our business, as iptables 1.8.9 prints it.
+func TestParseSaveOfRulesOverSeveralLines(t *testing.T) {
+	rs, err := ParseSave("# it's Sat\n*filter\n:INPUT ACCEPT [0:0]\n:KUBE-X -\n" +
+		"[1:60] -A INPUT -m comment --comment \"a\nCOMMIT\n:KUBE-Y -\n\\\"b\\\\\" -j ACCEPT\n-A KUBE-X -j RETURN\nCOMMIT\n# done\n")
+	want := Ruleset{Tables: []Table{{Name: Filter, Chains: []*Chain{
+		{Name: "INPUT", Policy: "ACCEPT", Rules: []string{"-m comment --comment \"a\nCOMMIT\n:KUBE-Y -\n\\\"b\\\\\" -j ACCEPT"}},
+		{Name: "KUBE-X", Rules: []string{"-j RETURN"}},
+	}}}}
+	if diff := cmp.Diff(want, rs); diff != "" || err != nil {
+		t.Errorf("error %v, (-want +have)\n%s", err, diff)
 	}
 }
 

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -12,10 +13,7 @@ import (
 func ParseSave(save string) (Ruleset, error) {
 	var rs Ruleset
 	p := saveParser{}
-	n := 0
-	for line := range strings.Lines(save) {
-		n++
-		line = strings.TrimSuffix(line, "\n")
+	for n, line := range statements(save) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
@@ -27,6 +25,53 @@ func ParseSave(save string) (Ruleset, error) {
 		return Ruleset{}, fmt.Errorf("iptables-save output ends inside table %s: no COMMIT", p.table)
 	}
 	return rs, nil
+}
+
+// statements are the lines of what iptables-save or iptables -S prints, without the
+// newline at their end, each with the number of the first. One that ends inside a
+// quoted text goes on with the next: a comment of somebody else's rule may contain a
+// newline, which is printed as it is.
+func statements(text string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		start, first, n := 0, 1, 0
+		for end := 0; end < len(text); {
+			n++
+			if i := strings.IndexByte(text[end:], '\n'); i >= 0 {
+				end += i + 1
+			} else {
+				end = len(text)
+			}
+			statement := strings.TrimSuffix(text[start:end], "\n")
+			if end < len(text) && openQuote(statement) {
+				continue
+			}
+			if !yield(first, statement) {
+				return
+			}
+			start, first = end, n+1
+		}
+	}
+}
+
+// openQuote reports whether a text ends inside quotation marks. A backslash takes
+// the meaning from the next character.
+func openQuote(text string) bool {
+	if strings.HasPrefix(text, "#") {
+		return false
+	}
+	if !strings.Contains(text, `\`) {
+		return strings.Count(text, `"`)%2 == 1
+	}
+	open := false
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			open = !open
+		}
+	}
+	return open
 }
 
 // saveParser holds the table being read.
