@@ -39,11 +39,11 @@ const (
 	prefixAddressDispatch = prefixService
 	prefixPortDispatch    = prefixExternal
 
-	prefixAddressTree = "KUBE-IP-" // a part of the filter table's tree of service addresses
-	prefixPortTree    = "KUBE-NP-" // a part of the filter table's tree of node ports
-	prefixHealthTree  = "KUBE-HC-" // a part of the tree of health check node ports
-	prefixOutputTree  = "KUBE-OD-" // a part of the tree of original destinations below KUBE-IPVS-OUT-FILTER
-	prefixHairpinTree = "KUBE-HP-" // a part of the tree of endpoints below KUBE-HAIRPIN
+	prefixAddressTree = "KUBE-IP-"   // a part of the filter table's tree of service addresses
+	prefixPortTree    = "KUBE-NP-"   // a part of the filter table's tree of node ports
+	prefixHealthTree  = "KUBE-HC-"   // a part of the tree of health check node ports
+	prefixOutputTree  = "KUBE-OD-"   // a part of the tree of original destinations below KUBE-IPVS-OUT-FILTER
+	prefixHairpinTree = "KUBE-SELF-" // a part of the tree of endpoints below KUBE-HAIRPIN; KUBE-HP- is CRI-O's
 )
 
 // maxName is the longest chain name both variants take: XT_EXTENSION_MAXNAMELEN
