@@ -162,6 +162,9 @@ func renderFamily(snapshot *proxier.Snapshot, c *config.Config, options proxier.
 // rulesOptions is what shapes the rules beside the State.
 func rulesOptions(c *config.Config, family proxier.Family, features iptables.Features) iptables.Options {
 	o := iptables.Options{Features: features, MasqueradeBit: c.MasqueradeBit}
+	if c.Conntrack.TCPBeLiberal {
+		o.DropInvalid = false // also before the parameter is set
+	}
 	if c.Mode == config.ModeIPVS {
 		name := func(set string) string { return ipset.Name(family, set) }
 		o.Virtual = iptables.Virtual{
