@@ -38,11 +38,15 @@ func Needs(family proxier.Family, virtual bool) []Need {
 		{"target REJECT", "Services without endpoints, whose clients wait in vain without it", false, Filter, "-j REJECT --reject-with " + unreachable},
 		{"match bpf", "pods that reach themselves through a Service; without it, a list of endpoints takes its place", false, NAT, w.selfMatch() + " -j RETURN"},
 	}
+	some := "every Service"
 	if virtual {
-		return append(needs, Need{"match ipvs", "traffic that virtual servers have sent on", true, NAT, "-m ipvs --ipvs -j RETURN"})
+		// Of what has to stay on this node, and of addresses of other nodes.
+		some = "load balancers that are handled on this node, and addresses of other nodes"
+		needs = append(needs,
+			Need{"match ipvs", "traffic that virtual servers have sent on", true, NAT, "-m ipvs --ipvs -j RETURN"})
 	}
 	return append(needs,
-		Need{"target DNAT", "every Service", true, NAT, "-p tcp -j DNAT --to-destination " + address},
+		Need{"target DNAT", some, !virtual, NAT, "-p tcp -j DNAT --to-destination " + address},
 		Need{"match statistic", "Services with more than one endpoint", false, NAT, "-m statistic --mode random --probability 0.5 -j RETURN"},
 		Need{"match recent", "session affinity", false, NAT, "-m recent --name KUBE-PROBE --rcheck --seconds 10 --reap -j RETURN"})
 }

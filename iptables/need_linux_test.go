@@ -41,15 +41,15 @@ func TestMissing(t *testing.T) {
 // Each need stands for a rule that Compile may write.
 func TestNeedsAreDistinct(t *testing.T) {
 	for _, virtual := range []bool{false, true} {
-		seen := map[string]bool{}
+		seen, essential := map[string]bool{}, map[string]bool{}
 		for _, need := range iptables.Needs(proxier.IPv6, virtual) {
 			if seen[need.Name] || need.For == "" || !strings.Contains(need.Name, " ") {
 				t.Errorf("%+v", need)
 			}
-			seen[need.Name] = true
+			seen[need.Name], essential[need.Name] = true, need.Essential
 		}
-		if seen["match ipvs"] != virtual || seen["target DNAT"] == virtual {
-			t.Errorf("IPVS mode %t: %v", virtual, seen)
+		if seen["match ipvs"] != virtual || !seen["target DNAT"] || essential["target DNAT"] == virtual {
+			t.Errorf("IPVS mode %t: %v, essential %v", virtual, seen, essential)
 		}
 	}
 }
