@@ -140,6 +140,22 @@ type compiledTarget struct {
 	filter []*Chain // in the filter table
 }
 
+// all are the chains of both tables.
+func (t *compiledTarget) all(yield func(*Chain) bool) {
+	for _, chains := range [][]*Chain{t.chains, t.filter} {
+		for _, c := range chains {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// frontendTrees are those whose rules each belong to a frontend.
+func (c *Compiled) frontendTrees() []*frontendTree {
+	return []*frontendTree{&c.nat.addresses, &c.nat.nodePorts, &c.filter.addresses, &c.filter.nodePorts, &c.filter.own}
+}
+
 // compileServices writes the chains of each Service port, or takes them over.
 func (c *Compiled) compileServices(w *writer, prev *Compiled, nat, filter *changes) {
 	old := prev.services

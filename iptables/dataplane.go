@@ -337,7 +337,7 @@ func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 			if !ok {
 				return nil, err
 			}
-			s := search{dataplane: d, state: p.state, cause: err, hint: e}
+			s := search{dataplane: d, state: p.state, want: p.want, cause: err, hint: e}
 			if err := s.run(ctx); err != nil {
 				return nil, err
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
 	"github.com/kube-proxier/kube-proxier/iptables"
@@ -90,6 +91,11 @@ func TestStrangersRulesStay(t *testing.T) {
 :DOCKER - [0:0]
 -A DOCKER -i docker0 -j RETURN
 -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+:KUBE-HOSTPORTS - [0:0]
+:KUBE-HP-ABCDEFGHIJKLMNOP - [0:0]
+-A KUBE-HOSTPORTS -p tcp -m comment --comment "CRI-O's" -m tcp --dport 8081 -j KUBE-HP-ABCDEFGHIJKLMNOP
+-A KUBE-HP-ABCDEFGHIJKLMNOP -p tcp -m tcp -j DNAT --to-destination 10.244.1.9:80
+-A PREROUTING -j KUBE-HOSTPORTS
 COMMIT
 *filter
 :KUBE-FIREWALL - [0:0]
@@ -288,6 +294,89 @@ func TestARefusalThatPassesBlamesNoService(t *testing.T) {
 		t.Errorf("%d Services are left out (refused once: %v), want none", len(refused), !first)
 	}
 	mustBeEmpty(t, plan(t, d, state))
+}
+
+// A watched kernel is looked at after each write that it took, in part or whole.
+type watched struct {
+	*iptablestest.Kernel
+	look func()
+}
+
+func (w watched) Restore(ctx context.Context, input string) error {
+	err := w.Kernel.Restore(ctx, input)
+	w.look()
+	return err
+}
+
+// What is served goes on being served while those are searched for that the kernel
+// refuses: after a restart, where nothing is known of what was accepted, and where the
+// cause is nobody's.
+func TestASearchTakesNothingFromOthers(t *testing.T) {
+	store := clustergen.Uniform(100, 1)
+	for _, c := range []struct {
+		name   string
+		refuse func() func(chain, rule string) bool
+		want   []string
+		err    string
+		// restarted: the process before has found the one that is refused.
+		restarted bool
+	}{
+		{name: "a Service, after a restart", restarted: true, want: []string{"service-13"}, refuse: func() func(string, string) bool {
+			return func(_, rule string) bool { return strings.Contains(rule, "service-13:") }
+		}},
+		{name: "for a moment", refuse: func() func(string, string) bool {
+			times := 0
+			return func(string, string) bool { times++; return times == 1 }
+		}},
+		{name: "what is no Service's, in the filter table", err: "even without the Services that changed", refuse: func() func(string, string) bool {
+			return func(chain, _ string) bool { return chain == "KUBE-FORWARD" }
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			kernel := iptablestest.New()
+			kernel.HideLine = true
+			state := build(t, store)
+			if c.restarted {
+				kernel.Refuse = c.refuse()
+			}
+			apply(t, iptables.NewDataplane(kernel, config), state)
+			served := func(i int) bool { // by a rule that leads to its chain, and those of the chain
+				return strings.Count(kernel.String(), fmt.Sprintf("/service-%d:http ", i)) >= 2
+			}
+			kernel.Refuse = c.refuse()
+			d := iptables.NewDataplane(watched{kernel, func() {
+				for i := range 100 {
+					suspect := i == 13 && (len(c.want) > 0 || c.err != "")
+					if !suspect && !served(i) {
+						t.Errorf("service-%d is not served any more", i)
+					}
+				}
+			}}, config)
+			changed := clustergen.Uniform(100, 1)
+			changed.SetEndpointSlice(clustergen.Slice(13, proxier.IPv4, 1, 1))
+			if c.err != "" { // something to write in the table that is refused, of the Service, too
+				kernel.Must("*filter\n:KUBE-FORWARD -\nCOMMIT\n")
+				service := clustergen.Service(13)
+				service.Spec.Type, service.Spec.LoadBalancerSourceRanges = corev1.ServiceTypeLoadBalancer, []string{"192.0.2.0/24"}
+				service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "198.51.100.7"}}
+				changed.SetService(service)
+			}
+			refused, err := plan(t, d, build(t, changed)).Apply(t.Context())
+			if (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("the error is %v, want one that says %q", err, c.err)
+			}
+			var names []string
+			for _, r := range refused {
+				names = append(names, r.Target.Name.Name)
+			}
+			if diff := cmp.Diff(c.want, names); diff != "" {
+				t.Errorf("refused (-want +got):\n%s", diff)
+			}
+			if want := len(c.want) == 0; served(13) != want {
+				t.Errorf("the Service that changed is served: %v, want %v", !want, want)
+			}
+		})
+	}
 }
 
 func TestARefusalOfTheBaseIsAnError(t *testing.T) {

@@ -31,12 +31,12 @@ func (c *Compiled) belongings(service types.NamespacedName) (rules map[string]bo
 			continue
 		}
 		for _, t := range s.targets {
-			for _, chain := range t.chains {
+			for chain := range t.all {
 				chains[chain] = true
 			}
 		}
 	}
-	for _, tree := range []*frontendTree{&c.nat.addresses, &c.nat.nodePorts, &c.filter.addresses, &c.filter.nodePorts} {
+	for _, tree := range c.frontendTrees() {
 		for _, e := range tree.all {
 			if e.frontend.Target.Name.NamespacedName == service {
 				for _, rule := range e.rules {
