@@ -16,13 +16,20 @@ const (
 	NodeMissing Eligibility = "the node has no Node object"
 	NodeDeleted Eligibility = "the Node object is being deleted"
 	NodeTainted Eligibility = "the Node object has the taint " + ToBeDeletedTaint
+	// ObjectsMissing and NothingServed are of a program that has just started, or
+	// never gets further: rules of another one may be in force.
+	ObjectsMissing Eligibility = "not all objects have been received yet"
+	NothingServed  Eligibility = "no pass over all IP families has succeeded yet"
 )
 
-// Eligibility tells of the Node object as it is now.
+// Eligibility tells of the Node object as it is now, once the Store has synced.
 func (s *Store) Eligibility() Eligibility {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.node == nil || s.nodeGone {
+	switch {
+	case !s.synced:
+		return ObjectsMissing
+	case s.node == nil || s.nodeGone:
 		return NodeMissing
 	}
 	return eligibility(s.node)

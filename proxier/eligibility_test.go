@@ -18,6 +18,9 @@ func TestEligibilityFollowsTheNodeWithoutAPass(t *testing.T) {
 	}
 	plain := node(func(*corev1.Node) {})
 	s := NewStore()
+	if got := s.Eligibility(); got != ObjectsMissing {
+		t.Errorf("before all objects are there: %q, want %q", got, ObjectsMissing)
+	}
 	s.SetSynced()
 	if got := s.Eligibility(); got != NodeMissing {
 		t.Errorf("before there is a Node: %q, want %q", got, NodeMissing)

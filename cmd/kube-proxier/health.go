@@ -39,7 +39,10 @@ func newHealthService(logger klog.Logger, c *config.Config, store *proxier.Store
 		Eligibility: func() proxier.Eligibility {
 			e := store.Eligibility()
 			if manifests && e == proxier.NodeMissing {
-				return proxier.Eligible // outside of a cluster nodes need no objects
+				e = proxier.Eligible // outside of a cluster nodes need no objects
+			}
+			if e == proxier.Eligible && !h.health.Begun() {
+				return proxier.NothingServed
 			}
 			return e
 		},

@@ -37,17 +37,45 @@ func TestWhatCannotBeListenedOnIsAnEvent(t *testing.T) {
 	h.serverFailed(inUse)
 }
 
-func TestOnlyInAClusterANodeNeedsItsObject(t *testing.T) {
+// A node is offered to load balancers when it serves, not when the program runs.
+func TestEligibility(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		manifests bool
 		want      proxier.Eligibility
 	}{{"from an API server", false, proxier.NodeMissing}, {"from manifests", true, proxier.Eligible}} {
 		t.Run(test.name, func(t *testing.T) {
-			h := newHealthService(klog.Background(), &config.Config{}, proxier.NewStore(), nodeEvents{}, test.manifests)
-			if got := h.pages.Eligibility(); got != test.want {
-				t.Errorf("%q, want %q", got, test.want)
+			store := proxier.NewStore()
+			h := newHealthService(klog.Background(), &config.Config{}, store, nodeEvents{}, test.manifests)
+			for _, family := range proxier.Families {
+				h.add(family)
 			}
+			expect := func(when string, want proxier.Eligibility) {
+				t.Helper()
+				if got := h.pages.Eligibility(); got != want {
+					t.Errorf("%s: %q, want %q", when, got, want)
+				}
+			}
+			expect("at the start", proxier.ObjectsMissing)
+			store.SetSynced()
+			if test.manifests {
+				expect("with all objects", proxier.NothingServed)
+			}
+			state := func(family proxier.Family) *proxier.State { return &proxier.State{Family: family} }
+			for _, family := range proxier.Families {
+				h.progress(family).Due(family)
+			}
+			h.progress(proxier.IPv4).Done(state(proxier.IPv4), nil)
+			h.progress(proxier.IPv6).Done(state(proxier.IPv6), errors.New("no iptables"))
+			if test.manifests {
+				expect("with one family", proxier.NothingServed)
+			}
+			h.progress(proxier.IPv6).Done(state(proxier.IPv6), nil)
+			expect("with both", test.want)
+			h.progress(proxier.IPv6).Due(proxier.IPv6)
+			expect("with something to do", test.want)
+			store.SetNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node1"}})
+			expect("with a Node", proxier.Eligible)
 		})
 	}
 }

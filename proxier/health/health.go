@@ -60,6 +60,18 @@ func (h *Health) Done(family proxier.Family) {
 	h.families[family] = &work{updated: time.Now()}
 }
 
+// Begun reports whether each family that has had something to do has done it once.
+func (h *Health) Begun() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range h.families {
+		if w.updated.IsZero() {
+			return false
+		}
+	}
+	return len(h.families) > 0
+}
+
 // Healthy reports whether no family's work has waited for too long.
 func (h *Health) Healthy() bool {
 	return h.read().healthy
