@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -18,7 +18,7 @@ const (
 )
 
 // A Dataplane keeps one family's table of connections free of flows that
-// contradict the State. It is used by one goroutine, except Forget.
+// contradict the State. It is used by one goroutine, except Anticipate.
 type Dataplane struct {
 	kernel   Kernel
 	maxFlows int
@@ -26,14 +26,11 @@ type Dataplane struct {
 	onlyRules bool
 
 	served *Served // of the last Plan
-
-	mu sync.Mutex
 	// clean is what the table was last found, or made, to be without fault for;
 	// nil when it has to be read.
 	clean *Served
-	// forgets counts the calls of Forget, so that one in the middle of a pass is
-	// not lost.
-	forgets int
+	// coming is the State that was announced last.
+	coming atomic.Pointer[proxier.State]
 }
 
 // NewDataplane returns a Dataplane that has not looked at the kernel yet.
@@ -51,26 +48,21 @@ func (d *Dataplane) WithoutIPVS() *Dataplane {
 // Name is "conntrack".
 func (d *Dataplane) Name() string { return "conntrack" }
 
-// Forget makes the next Plan read the table. It is safe to call from any
-// goroutine.
-func (d *Dataplane) Forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.clean = nil
-	d.forgets++
-}
+// Forget makes the next Plan read the table.
+func (d *Dataplane) Forget() { d.clean = nil }
+
+// Anticipate keeps plans from deleting a flow that is right for a State that is
+// being put into force. It implements proxier.Anticipator.
+func (d *Dataplane) Anticipate(state *proxier.State) { d.coming.Store(state) }
 
 // Plan finds the flows that contradict the State. Where no UDP frontend and no
 // endpoint of one changed since all was well, or there are none, nothing is read.
 func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
 	d.served = NewServed(d.served, state)
-	d.mu.Lock()
-	clean, forgets := d.clean, d.forgets
-	d.mu.Unlock()
-	if clean == d.served || d.served.nothing() {
+	if d.clean == d.served || d.served.nothing() {
 		return &plan{}, nil
 	}
-	p := &plan{dataplane: d, family: state.Family, served: d.served, forgets: forgets}
+	p := &plan{dataplane: d, state: state, served: d.served}
 	if err := p.read(ctx); err != nil {
 		return nil, err
 	}
@@ -82,9 +74,7 @@ func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 
 // settle remembers that nothing of what p was made for is left to do.
 func (d *Dataplane) settle(p *plan) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.forgets == p.forgets && d.served == p.served {
+	if d.served == p.served {
 		d.served = p.served.settled()
 		d.clean = d.served
 	}
@@ -94,7 +84,7 @@ func (d *Dataplane) settle(p *plan) {
 func (p *plan) read(ctx context.Context) error {
 	for range maxReads {
 		p.flows, p.more = p.flows[:0], false
-		p.interrupted = p.dataplane.kernel.Flows(ctx, p.family, p.take)
+		p.interrupted = p.dataplane.kernel.Flows(ctx, p.state.Family, p.take)
 		if err := p.interrupted; !errors.Is(err, ErrInterrupted) {
 			if err != nil {
 				return fmt.Errorf("reading tracked connections: %w", err)
@@ -108,10 +98,7 @@ func (p *plan) read(ctx context.Context) error {
 
 // take keeps a flow if it has to go; it returns false once the plan is full.
 func (p *plan) take(f *Flow) bool {
-	fault := p.served.Fault(f)
-	if fault == None && p.dataplane.onlyRules && p.served.sentOnByIPVS(f) {
-		fault = Abandoned
-	}
+	fault := p.dataplane.fault(p.served, f)
 	if fault == None {
 		return true
 	}
@@ -121,4 +108,12 @@ func (p *plan) take(f *Flow) bool {
 	}
 	p.flows = append(p.flows, Stale{*f, fault})
 	return true
+}
+
+// fault is why a flow has to go, where served is what is served.
+func (d *Dataplane) fault(served *Served, f *Flow) Fault {
+	if fault := served.Fault(f); fault != None || !d.onlyRules || !served.sentOnByIPVS(f) {
+		return fault
+	}
+	return Abandoned
 }

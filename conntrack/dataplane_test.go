@@ -286,15 +286,30 @@ func TestMoreThanAPlanMayHaveIsDoneInParts(t *testing.T) {
 	}
 }
 
-func TestForgetDuringAPassIsNotLost(t *testing.T) {
-	kernel := &conntracktest.Kernel{}
+// An endpoint that is new gets its first packet while the table is read for the
+// State before it.
+func TestAFlowOfTheNextStateIsLeftAlone(t *testing.T) {
+	gone, fresh := flow(vip4+":53", "10.244.2.9:5353"), port(4001, flow(vip4+":53", "10.244.2.8:5353"))
+	kernel := tracked(gone, fresh)
 	d := conntrack.NewDataplane(kernel)
-	s := state(service())
-	kernel.FailRead = func(int) error { d.Forget(); return nil } // while the table is read
-	apply(t, d, s)
-	kernel.FailRead = nil
-	apply(t, d, s)
-	count(t, "readings", kernel.Reads(), 2)
+	store := cluster(service(), slice(proxier.IPv4, "10.244.2.7"))
+	first := build(store, nil)
+	p := plan(t, d, first)
+	count(t, "flows that contradict the first State", p.Summary().Flows, 2)
+	store.SetEndpointSlice(slice(proxier.IPv4, "10.244.2.7", "10.244.2.8"))
+	next := build(store, first)
+	d.Anticipate(next)
+	if _, err := p.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(tracked(fresh).String(), kernel.String()); diff != "" {
+		t.Errorf("tracked afterwards (-want +got):\n%s", diff)
+	}
+	// What comes after it may still take its endpoint away.
+	store.SetEndpointSlice(slice(proxier.IPv4, "10.244.2.7"))
+	d.Anticipate(build(store, next))
+	apply(t, d, build(store, next))
+	count(t, "flows left", strings.Count(kernel.String(), "\n"), 0)
 }
 
 func TestAReadingEndsWithItsContext(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -12,9 +13,8 @@ import (
 // A plan deletes flows.
 type plan struct {
 	dataplane *Dataplane
-	family    proxier.Family
+	state     *proxier.State
 	served    *Served
-	forgets   int
 
 	flows []Stale
 	// more is true where there are more than a plan may have.
@@ -62,13 +62,28 @@ func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 		return nil, nil
 	}
 	var err error
-	if !p.Empty() {
-		if err = p.dataplane.kernel.Delete(ctx, p.family, p.flows); err != nil {
+	flows := p.stillStale()
+	if len(flows) > 0 {
+		if err = p.dataplane.kernel.Delete(ctx, p.state.Family, flows); err != nil {
 			err = fmt.Errorf("deleting tracked connections: %w", err)
 		}
 	}
-	if err = errors.Join(err, p.interrupted); err == nil && p.complete() {
+	if err = errors.Join(err, p.interrupted); err == nil && p.complete() && len(flows) == len(p.flows) {
 		p.dataplane.settle(p)
 	}
 	return nil, err
+}
+
+// stillStale are the flows without those that are right for the State that is being
+// put into force: its rules may have made them while the table was read. What
+// else that State makes stale is found when it is in force.
+func (p *plan) stillStale() []Stale {
+	coming := p.dataplane.coming.Load()
+	if coming == nil || coming == p.state || p.Empty() {
+		return p.flows
+	}
+	served := NewServed(p.served, coming)
+	return slices.DeleteFunc(slices.Clone(p.flows), func(f Stale) bool {
+		return p.dataplane.fault(served, &f.Flow) == None
+	})
 }

@@ -17,6 +17,14 @@ type Dataplane interface {
 	Forget()
 }
 
+// An Anticipator is a follower's Dataplane whose work may be overtaken: while it
+// plans and applies for one State, the next comes into force.
+type Anticipator interface {
+	// Anticipate is called with each State before it comes into force, while
+	// another goroutine may use the Dataplane.
+	Anticipate(state *State)
+}
+
 // A Waker is a Dataplane that has work at times when no object changes, such as
 // connections that have ended.
 type Waker interface {

@@ -40,11 +40,9 @@ func (r *Reconciler) follow(ctx context.Context, stop <-chan struct{}, running *
 // had changed the kernel before, which may have had effects beyond what was
 // repaired.
 func (f *follower) hand(state *State, drifted bool) {
-	if drifted {
-		f.forget()
-	}
 	f.mu.Lock()
 	f.state = state
+	f.looking = f.looking || drifted
 	f.mu.Unlock()
 	select {
 	case f.wake <- struct{}{}:
@@ -52,11 +50,17 @@ func (f *follower) hand(state *State, drifted bool) {
 	}
 }
 
+// announce tells of a State that a pass begins to put into force.
+func (f *follower) announce(state *State) {
+	if a, ok := f.dataplane.(Anticipator); ok {
+		a.Anticipate(state)
+	}
+}
+
 func (f *follower) forget() {
 	f.mu.Lock()
 	f.looking = true
 	f.mu.Unlock()
-	f.dataplane.Forget()
 }
 
 func (f *follower) pass(ctx context.Context) (outcome, error) {
@@ -66,6 +70,9 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 	f.mu.Unlock()
 	if state == nil {
 		return outcome{idle: true}, nil
+	}
+	if looking {
+		f.dataplane.Forget() // here, since a Dataplane is used by one goroutine
 	}
 	report, _, _ := f.reconciler.syncOne(ctx, f.dataplane, state)
 	report.Following = true

@@ -146,6 +146,9 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 	if before == nil {
 		r.looking = true // nothing is remembered yet
 	}
+	for _, f := range r.following {
+		f.announce(r.state)
+	}
 	unchanged := r.applied != nil && sameServices(r.applied, r.state)
 	for i, d := range r.Dataplanes {
 		told := r.guard.take(d.Name(), r.looking)
