@@ -87,11 +87,8 @@ func (h *host) dataplanes(ctx context.Context, tool *iptables.Tool) ([]proxier.D
 		MaxNames: tool.MaxNames(),
 	})
 	h.rules[tool.Family] = rules
-	switch {
-	case h.config.Mode == config.ModeIPVS:
+	if h.config.Mode == config.ModeIPVS {
 		return h.virtualDataplanes(tool, rules)
-	case tool.Family == proxier.IPv4:
-		return []proxier.Dataplane{rules, h.parameters(tool.Family)}, nil
 	}
 	return []proxier.Dataplane{rules}, nil
 }
@@ -103,7 +100,11 @@ func (h *host) followers(tool *iptables.Tool) []proxier.Dataplane {
 		return []proxier.Dataplane{flows}
 	}
 	return []proxier.Dataplane{
-		flows.WithoutIPVS(), newVirtualLeftovers(h, tool.Family, tablesOf{tool}, h.config.IPVS.DrainTimeout),
+		// They come after the rules, which keep others from what they open; and
+		// nothing but node ports on 127.0.0.1 is lost where they cannot be set.
+		h.parameters(tool.Family),
+		flows.WithoutIPVS(),
+		newVirtualLeftovers(h, tool.Family, tablesOf{tool}, h.config.IPVS.DrainTimeout),
 	}
 }
 
