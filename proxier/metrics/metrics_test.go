@@ -226,6 +226,21 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 	})
 }
 
+// In another mode nobody would report a former dataplane any more.
+func TestAFeudEndsWithItsDataplanes(t *testing.T) {
+	s := newStage(t)
+	state := proxier.Build(nil, s.store.Snapshot(), s.Options)
+	s.Reporter.Synced(proxier.Report{
+		Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, Feud: &proxier.Feud{Wait: 4 * time.Second}, Last: true,
+	})
+	const wait = "kubeproxier_drift_repair_wait_seconds" + rules
+	s.expect("a feud", map[string]float64{wait: 4})
+	s.metrics.Begin()
+	if left, there := s.values()[wait]; there {
+		t.Errorf("%s is still %v", wait, left)
+	}
+}
+
 // counted is a plan that has seven flows.
 type counted struct{ proxier.Plan }
 
