@@ -78,7 +78,7 @@ func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.R
 		Followers:  g.host.followers(tool),
 		Reporter:   r.reporters[tool.Family],
 		Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod, CPUTime: cpuTime},
-		Progress:   r.healthy.progress(tool.Family),
+		Progress:   r.progress(tool.Family),
 	}
 	g.watch = append(g.watch, func() { r.watchForDrift(g.host, reconciler, tool) })
 	if r.dryRun {

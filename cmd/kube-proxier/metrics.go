@@ -79,7 +79,6 @@ func (m *metricsService) run(ctx context.Context) error {
 	if m == nil {
 		return nil
 	}
-	go m.WatchStore(ctx)
 	return m.listener.Run(ctx)
 }
 

@@ -217,6 +217,25 @@ func TestHealthOutlivesAReload(t *testing.T) {
 	}
 }
 
+// A pass that is due is a matter of health, and of the alerts.
+func TestWhoIsToldOfPassesThatAreDue(t *testing.T) {
+	s := newReloadStage(t)
+	s.healthy.add(proxier.IPv4)
+	s.healthy.health.SetTimeout(time.Nanosecond)
+	s.progress(proxier.IPv4).Due(proxier.IPv4)
+	for s.healthy.health.Healthy() { // until the clock has moved
+	}
+	text := httptest.NewRecorder()
+	s.measured.Handler(metrics.Pages{}).ServeHTTP(text, httptest.NewRequest("GET", "/metrics", nil))
+	if !strings.Contains(text.Body.String(), `last_queued_timestamp_seconds{ip_family="IPv4"}`) {
+		t.Error("the metrics do not say that a pass was due")
+	}
+	s.dryRun = true
+	if s.progress(proxier.IPv4) != nil {
+		t.Error("a dry run has no health, but somebody to be told")
+	}
+}
+
 // Pipes cannot be read twice.
 func TestReloadable(t *testing.T) {
 	for path, want := range map[string]string{"": "", "/dev/null": "", "reload_test.go": "reload_test.go", "none": "none"} {
