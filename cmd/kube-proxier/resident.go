@@ -34,6 +34,7 @@ type resident struct {
 	// parameters were set last.
 	setNodeParameters func(klog.Logger, *config.Config) error
 	parametersOf      *config.Config
+	withoutNetRaw     sync.Once // that it is missing was said
 
 	dryRun   bool
 	out      io.Writer
