@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"time"
@@ -159,4 +160,10 @@ func (c *Config) YAML() ([]byte, error) {
 	}
 	own, err := yaml.Marshal(c.effectiveOwn)
 	return slices.Concat(text, []byte("---\n"), own), err
+}
+
+// JSON is the configuration as Kubernetes' components show theirs at /configz:
+// each document under the name of its API group, with all defaults.
+func (c *Config) JSON() ([]byte, error) {
+	return json.Marshal(map[string]any{proxyconfig.GroupName: c.effective, groupVersionKubeProxier.Group: c.effectiveOwn})
 }
