@@ -55,8 +55,8 @@ type Config struct {
 	MasqueradeAll bool
 	// LocalhostNodePorts serves node ports on 127.0.0.1; never in ModeIPVS.
 	LocalhostNodePorts bool
-	// SyncPeriod is the time after which a failed pass is tried again, and that
-	// between two looks at the kernel's rules.
+	// SyncPeriod bounds the wait after failed passes, which grows from a second,
+	// and is the shortest time between two comparisons with the kernel.
 	SyncPeriod time.Duration
 	// MinSyncPeriod is the shortest time between two passes.
 	MinSyncPeriod time.Duration
