@@ -82,7 +82,7 @@ type Config struct {
 	// OOMScoreAdj is for /proc/self/oom_score_adj, -1000 to 1000.
 	OOMScoreAdj int
 	Conntrack   Conntrack
-	// ConfigSyncPeriod is how often the client's caches are gone through again.
+	// ConfigSyncPeriod has no effect: there are no caches to go through again.
 	ConfigSyncPeriod time.Duration
 
 	effective    *proxyconfig.KubeProxyConfiguration
