@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 
 	mobyipvs "github.com/moby/ipvs"
+	"github.com/sirupsen/logrus"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
@@ -43,11 +45,20 @@ func Open(family proxier.Family) (*Netlink, error) {
 	if err := Supported(); err != nil {
 		return nil, err
 	}
-	handle, err := mobyipvs.New("")
+	handle, err := newHandle()
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket for IPVS: %w", err)
 	}
 	return &Netlink{family: family, handle: handle}, nil
+}
+
+// newHandle opens the library. The first time, that runs "modprobe -va ip_vs",
+// and logs through logrus where it fails, which would be a foreign line among
+// ours: it is dropped, since the kernel was asked for IPVS before. Nothing else
+// logs through logrus.
+func newHandle() (*mobyipvs.Handle, error) {
+	logrus.SetOutput(io.Discard)
+	return mobyipvs.New("")
 }
 
 // Close closes the socket.

@@ -31,7 +31,7 @@ func proxies() []Process {
 		if err != nil {
 			continue // it has ended
 		}
-		name := proxyName(strings.Split(strings.TrimRight(string(line), "\x00"), "\x00"))
+		name := proxyName(strings.Split(strings.TrimRight(string(line), "\x00"), "\x00"), isOurs(filepath.Join(proc, entry.Name())))
 		if name == "" {
 			continue
 		}
@@ -42,11 +42,34 @@ func proxies() []Process {
 	return found
 }
 
+// isOurs tells whether a process, a folder of /proc, runs this program, whatever
+// it was called as: the image has it as kube-proxy, too. It may be another copy
+// of it, such as the one of a container.
+func isOurs(process string) bool {
+	link := filepath.Join(process, "exe")
+	path, err := os.Readlink(link)
+	if err != nil {
+		return false // it has ended, or is none of this user's business
+	}
+	if strings.TrimSuffix(filepath.Base(path), " (deleted)") == "kube-proxier" {
+		return true
+	}
+	theirs, err := os.Stat(link)
+	if err != nil {
+		return false
+	}
+	own, err := os.Stat("/proc/self/exe")
+	return err == nil && os.SameFile(own, theirs)
+}
+
 // proxyName is the program's name where it is a Service proxy that goes on
 // running; "" where not. A command of ours, such as "kube-proxier render", does
-// not.
-func proxyName(args []string) string {
+// not. What is called kube-proxy may be ours.
+func proxyName(args []string, ours bool) string {
 	name := filepath.Base(args[0])
+	if name == "kube-proxy" && ours {
+		name = "kube-proxier"
+	}
 	if !slices.Contains([]string{"kube-proxy", "kube-proxier", "kube-router"}, name) {
 		return ""
 	}

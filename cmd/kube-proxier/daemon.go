@@ -101,9 +101,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	}
 	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(r.tools), "dryRun", d.dryRun)
 	r.node.normal("Starting", "%s %s", eventSource, versionText())
-	if err := r.adopt(first); err != nil {
-		return err
-	}
+	r.adopt(first)
 	file := reloadable(d.flags.File)
 	reloads := &reloader{resident: r, load: d.load, adjustLogging: d.adjustLogging, current: first, told: newReloadReport(r, file)}
 	group.Go(func() error { reloads.run(running, watchConfig(running, file), hangups); return nil })

@@ -20,6 +20,12 @@ type difference struct {
 
 func newDiff(p *program) *cobra.Command {
 	d := difference{program: p}
+	failure := func(err error) error { // 1 is for a difference
+		if err == nil {
+			return nil
+		}
+		return exitError{2, err}
+	}
 	cmd := &cobra.Command{
 		Use:   "diff",
 		Short: "Compare the kernel with what it should have",
@@ -33,19 +39,16 @@ rules needs root.
 Exit status, as of kubectl diff: 0 for no difference, 1 for some, 2 after an error.`,
 		Example: `  kube-proxier diff --kubeconfig=/etc/kubernetes/admin.conf --hostname-override=node-1
   kube-proxier diff -f services.yaml`,
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error { return failure(cobra.NoArgs(cmd, args)) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			some, err := d.command(cmd)
-			switch {
-			case err != nil:
-				return exitError{2, err}
-			case some:
+			if err == nil && some {
 				return exitError{1, nil}
 			}
-			return nil
+			return failure(err)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{2, err} })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return failure(err) })
 	addManifestsFlag(cmd.Flags(), &d.manifests, "f", "instead of from an API server")
 	cmd.Flags().DurationVar(&d.timeout, "timeout", time.Minute, "How long to wait for the objects and the kernel, e.g. --timeout=10s.")
 	return cmd

@@ -78,7 +78,7 @@ func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.R
 		Followers:  g.host.followers(tool),
 		Reporter:   r.reporters[tool.Family],
 		Pacer:      proxier.Pacer{MinInterval: c.MinSyncPeriod, MaxBackoff: c.SyncPeriod, Resync: c.SyncPeriod, CPUTime: cpuTime},
-		Progress:   r.healthy.progress(tool.Family),
+		Progress:   r.progress(tool.Family),
 	}
 	g.watch = append(g.watch, func() { r.watchForDrift(g.host, reconciler, tool) })
 	if r.dryRun {
@@ -112,16 +112,15 @@ func (r *resident) driftUnwatched(tool *iptables.Tool, err error) {
 	r.logger.Error(err, "What others change is not noticed at once; it is found by the comparison at each sync period", "tool", tool)
 }
 
-// adopt lets a generation serve. No other one may. The error is of a parameter of
-// the node that cannot be set, without which it serves, too.
-func (r *resident) adopt(g *generation) error {
+// adopt lets a generation serve. No other one may.
+func (r *resident) adopt(g *generation) {
 	r.inForce.Store(g.config)
 	r.healthy.begin(g.config)
 	r.measured.begin(g.pollers)
 	if g.config.Mode == config.ModeIPVS {
 		r.store.AwaitOtherNodes()
 	}
-	err := r.setParameters(g)
+	r.setParameters(g)
 	counting, stopCounting := context.WithCancel(g.life)
 	g.stopCounting = stopCounting
 	for _, poller := range g.pollers {
@@ -133,12 +132,11 @@ func (r *resident) adopt(g *generation) error {
 	for _, reconciler := range g.reconcilers {
 		g.running.Go(func() { _ = reconciler.RunUntil(g.life, g.stop) }) // only ever the end of its context
 	}
-	return err
 }
 
 // setParameters sets what is set once, and again when the configuration of it
-// changes.
-func (r *resident) setParameters(g *generation) error {
+// changes. Services are served without what cannot be set, too.
+func (r *resident) setParameters(g *generation) {
 	c, before := g.config, r.parametersOf
 	r.parametersOf = c
 	if before == nil || before.Conntrack != c.Conntrack || before.OOMScoreAdj != c.OOMScoreAdj {
@@ -149,9 +147,12 @@ func (r *resident) setParameters(g *generation) error {
 		}
 	}
 	if r.dryRun {
-		return nil
+		return
 	}
-	return g.host.setTimeouts(r.tools)
+	if err := g.host.setTimeouts(r.tools); err != nil {
+		r.logger.Error(err, "A parameter of the kernel stays other than the configuration has it")
+		r.node.warning("KernelParametersNotSet", "%.900v", err)
+	}
 }
 
 // await waits until the generation has ended with its context.

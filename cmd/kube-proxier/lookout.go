@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"syscall"
 	"time"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
@@ -33,8 +35,20 @@ func (r *resident) lookOut(ctx context.Context, tool *iptables.Tool) {
 		err = lookout.Watch(ctx, func(d proxier.Drift) { post.seen(d, time.Now()) })
 	}
 	if err != nil && ctx.Err() == nil {
-		r.logger.Error(err, "A Service proxy that writes with the other variant of iptables would not be noticed", "tool", tool, "other", tool.Variant.Other())
+		r.lookoutFailed(tool, err)
 	}
+}
+
+// lookoutFailed says that nobody looks. Whoever left out CAP_NET_RAW knows, and is
+// told so once for both families.
+func (r *resident) lookoutFailed(tool *iptables.Tool, err error) {
+	const message = "A Service proxy that writes with the other variant of iptables would not be noticed"
+	other := tool.Variant.Other()
+	if other == iptables.VariantLegacy && errors.Is(err, syscall.EPERM) {
+		r.withoutNetRaw.Do(func() { r.logger.Info(message+": that takes CAP_NET_RAW", "other", other) })
+		return
+	}
+	r.logger.Error(err, message, "tool", tool, "other", other)
 }
 
 // seen counts a write, and says so unless it has been said just now.

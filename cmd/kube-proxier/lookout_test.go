@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -40,4 +43,30 @@ func TestAnotherVariantsWritesAreToldOnceAMinute(t *testing.T) {
 		t.Errorf("logged is\n%s", text)
 	}
 	klog.Flush()
+}
+
+// Without CAP_NET_RAW it is the same for both families, and on purpose.
+func TestALookoutThatIsNotPossible(t *testing.T) {
+	denied := fmt.Errorf("open socket: %w", syscall.EPERM)
+	for name, test := range map[string]struct {
+		inUse iptables.Variant
+		err   error
+		want  []string // parts of the lines
+	}{
+		"no CAP_NET_RAW":  {iptables.VariantNFT, denied, []string{"noticed: that takes CAP_NET_RAW"}},
+		"another reason":  {iptables.VariantNFT, syscall.EMFILE, []string{"too many open files", "too many open files"}},
+		"another variant": {iptables.VariantLegacy, denied, []string{"not permitted", "not permitted"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+			r := &resident{logger: log}
+			for _, family := range proxier.Families {
+				r.lookoutFailed(&iptables.Tool{Family: family, Variant: test.inUse}, test.err)
+			}
+			lines := strings.Split(strings.TrimSpace(log.GetSink().(ktesting.Underlier).GetBuffer().String()), "\n")
+			if !slices.EqualFunc(lines, test.want, strings.Contains) {
+				t.Errorf("logged is %q, want %q", lines, test.want)
+			}
+		})
+	}
 }

@@ -29,7 +29,7 @@ func newMetricsService(logger klog.Logger, inForce func() *config.Config, store 
 	m := &metricsService{Metrics: metrics.New(store, name), logger: logger, node: node}
 	pages := metrics.Pages{
 		Mode:      func() string { return inForce().Mode },
-		Config:    func() ([]byte, error) { return inForce().YAML() },
+		Config:    func() ([]byte, error) { return inForce().JSON() },
 		Profiling: func() bool { return inForce().Profiling },
 	}
 	m.listener = listen.At(metricsPlace(inForce()), "metricsBindAddress", func() *http.Server { return m.HTTPServer(pages) })
@@ -79,7 +79,6 @@ func (m *metricsService) run(ctx context.Context) error {
 	if m == nil {
 		return nil
 	}
-	go m.WatchStore(ctx)
 	return m.listener.Run(ctx)
 }
 

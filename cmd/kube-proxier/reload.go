@@ -140,10 +140,7 @@ func (r *reloader) apply(ctx context.Context, next *config.Config) error {
 		r.logger.Error(err, "The next configuration comes into force")
 	}
 	r.current = g
-	if err := r.adopt(g); err != nil {
-		r.logger.Error(err, "A parameter of the kernel stays other than the configuration has it")
-		r.node.warning("KernelParametersNotSet", "%.900v", err)
-	}
+	r.adopt(g)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
+	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/metrics"
@@ -70,9 +72,7 @@ func newReloadStage(t *testing.T) *reloadStage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.adopt(first); err != nil {
-		t.Fatal(err)
-	}
+	r.adopt(first)
 	s.reloader = &reloader{
 		resident: r, load: s.read, current: first,
 		adjustLogging: func(l config.Logging) error { s.logging = l; return nil },
@@ -214,6 +214,49 @@ func TestHealthOutlivesAReload(t *testing.T) {
 	s.healthy.begin(&config.Config{SyncPeriod: time.Nanosecond})
 	if s.healthy.health.Healthy() {
 		t.Error("a change of the configuration has healed what waits")
+	}
+}
+
+// A timeout that the kernel refuses, be it that it has no IPVS, is told, and ends
+// nothing.
+func TestTimeoutsThatCannotBeSet(t *testing.T) {
+	s := newReloadStage(t)
+	if err := s.current.end(); err != nil {
+		t.Fatal(err)
+	}
+	c := *s.inForce.Load()
+	c.Mode, c.IPVS.TCPTimeout = config.ModeIPVS, 300*24*time.Hour // more than the file may have
+	g := &generation{config: &c, host: &host{config: &c}, stop: make(chan struct{})}
+	g.life, g.cancel = context.WithCancel(t.Context())
+	s.tools = []*iptables.Tool{{Family: proxier.IPv4}}
+	s.adopt(g)
+	if got := s.reasons(); got != "Warning KernelParametersNotSet" {
+		t.Errorf("events %q", got)
+	}
+	if g.life.Err() != nil {
+		t.Error("the generation has ended")
+	}
+	if err := g.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A pass that is due is a matter of health, and of the alerts.
+func TestWhoIsToldOfPassesThatAreDue(t *testing.T) {
+	s := newReloadStage(t)
+	s.healthy.add(proxier.IPv4)
+	s.healthy.health.SetTimeout(time.Nanosecond)
+	s.progress(proxier.IPv4).Due(proxier.IPv4)
+	for s.healthy.health.Healthy() { // until the clock has moved
+	}
+	text := httptest.NewRecorder()
+	s.measured.Handler(metrics.Pages{}).ServeHTTP(text, httptest.NewRequest("GET", "/metrics", nil))
+	if !strings.Contains(text.Body.String(), `last_queued_timestamp_seconds{ip_family="IPv4"}`) {
+		t.Error("the metrics do not say that a pass was due")
+	}
+	s.dryRun = true
+	if s.progress(proxier.IPv4) != nil {
+		t.Error("a dry run has no health, but somebody to be told")
 	}
 }
 

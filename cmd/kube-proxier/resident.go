@@ -34,6 +34,7 @@ type resident struct {
 	// parameters were set last.
 	setNodeParameters func(klog.Logger, *config.Config) error
 	parametersOf      *config.Config
+	withoutNetRaw     sync.Once // that it is missing was said
 
 	dryRun   bool
 	out      io.Writer
@@ -77,4 +78,30 @@ func (d *daemon) newResident(ctx context.Context, c *config.Config, in io.Reader
 		}
 	}
 	return r, nil
+}
+
+// progress is told of the passes over a family as a whole; nobody is in a dry
+// run.
+func (r *resident) progress(family proxier.Family) proxier.Progress {
+	if r.dryRun {
+		return nil
+	}
+	return progresses{r.healthy.progress(family), r.measured}
+}
+
+// progresses tell several of each pass.
+type progresses []proxier.Progress
+
+// Due tells each.
+func (ps progresses) Due(family proxier.Family) {
+	for _, p := range ps {
+		p.Due(family)
+	}
+}
+
+// Done tells each.
+func (ps progresses) Done(state *proxier.State, err error) {
+	for _, p := range ps {
+		p.Done(state, err)
+	}
 }

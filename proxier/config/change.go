@@ -110,6 +110,7 @@ func (c *Config) serving() Config {
 	s.Logging = Logging{}
 	s.HealthzAddress, s.MetricsAddress = netip.AddrPort{}, netip.AddrPort{}
 	s.BindAddressHardFail, s.Profiling = false, false
+	s.ConfigSyncPeriod = 0 // it has no effect
 	s.effective, s.effectiveOwn = nil, nil
 	return s
 }

@@ -133,6 +133,7 @@ func TestTheNodesNameStays(t *testing.T) {
 // besideServing are the fields of Config that concern no Service.
 var besideServing = map[string]bool{
 	"Logging": true, "HealthzAddress": true, "MetricsAddress": true, "BindAddressHardFail": true, "Profiling": true,
+	"ConfigSyncPeriod": true,
 }
 
 // TestServesLike changes every field of Config: a new one, unless named above,
@@ -154,6 +155,17 @@ func TestServesLike(t *testing.T) {
 				t.Errorf("it serves alike: %v, want %v", got, besideServing[field.Name])
 			}
 		})
+	}
+}
+
+// TestWhatHasNoEffectEndsNoGeneration changes every field of kube-proxy's document
+// that has none in its mode.
+func TestWhatHasNoEffectEndsNoGeneration(t *testing.T) {
+	old := mustLoad(t, fileWith("", ""))
+	for path := range samples {
+		if _, without := whyWithoutEffect(path, ModeIPTables); without && !old.ServesLike(mustLoad(t, fileWith(path, samples[path]))) {
+			t.Errorf("%s: it has no effect, but does not serve alike", path)
+		}
 	}
 }
 

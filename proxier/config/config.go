@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"time"
@@ -54,8 +55,8 @@ type Config struct {
 	MasqueradeAll bool
 	// LocalhostNodePorts serves node ports on 127.0.0.1; never in ModeIPVS.
 	LocalhostNodePorts bool
-	// SyncPeriod is the time after which a failed pass is tried again, and that
-	// between two looks at the kernel's rules.
+	// SyncPeriod bounds the wait after failed passes, which grows from a second,
+	// and is the shortest time between two comparisons with the kernel.
 	SyncPeriod time.Duration
 	// MinSyncPeriod is the shortest time between two passes.
 	MinSyncPeriod time.Duration
@@ -81,7 +82,7 @@ type Config struct {
 	// OOMScoreAdj is for /proc/self/oom_score_adj, -1000 to 1000.
 	OOMScoreAdj int
 	Conntrack   Conntrack
-	// ConfigSyncPeriod is how often the client's caches are gone through again.
+	// ConfigSyncPeriod has no effect: there are no caches to go through again.
 	ConfigSyncPeriod time.Duration
 
 	effective    *proxyconfig.KubeProxyConfiguration
@@ -159,4 +160,10 @@ func (c *Config) YAML() ([]byte, error) {
 	}
 	own, err := yaml.Marshal(c.effectiveOwn)
 	return slices.Concat(text, []byte("---\n"), own), err
+}
+
+// JSON is the configuration as Kubernetes' components show theirs at /configz:
+// each document under the name of its API group, with all defaults.
+func (c *Config) JSON() ([]byte, error) {
+	return json.Marshal(map[string]any{proxyconfig.GroupName: c.effective, groupVersionKubeProxier.Group: c.effectiveOwn})
 }

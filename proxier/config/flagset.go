@@ -96,7 +96,7 @@ func (r registrar) addIPTables(c *proxyconfig.KubeProxyIPTablesConfiguration) {
 	r.int32("iptables-masquerade-bit", "iptables.masqueradeBit", c.MasqueradeBit, "Bit of the packet mark that asks for a rewritten source, 0 to 31, e.g. --iptables-masquerade-bit=14.")
 	r.bool("masquerade-all", "iptables.masqueradeAll", &c.MasqueradeAll, "Rewrite the source of all traffic to ClusterIPs, e.g. --masquerade-all.")
 	r.bool("iptables-localhost-nodeports", "iptables.localhostNodePorts", c.LocalhostNodePorts, "Serve node ports on 127.0.0.1, too, e.g. --iptables-localhost-nodeports=false.")
-	r.duration("iptables-sync-period", "iptables.syncPeriod", &c.SyncPeriod.Duration, "Time after which a failed pass is tried again, e.g. --iptables-sync-period=30s.")
+	r.duration("iptables-sync-period", "iptables.syncPeriod", &c.SyncPeriod.Duration, "Longest wait before a failed pass is tried again, and shortest time between two comparisons with the kernel, e.g. --iptables-sync-period=30s.")
 	r.duration("iptables-min-sync-period", "iptables.minSyncPeriod", &c.MinSyncPeriod.Duration, "Shortest time between two passes, e.g. --iptables-min-sync-period=1s.")
 }
 
@@ -107,7 +107,7 @@ func (r registrar) addIPVS(c *proxyconfig.KubeProxyIPVSConfiguration) {
 	r.duration("ipvs-tcp-timeout", "ipvs.tcpTimeout", &c.TCPTimeout.Duration, "IPVS timeout of idle TCP connections, e.g. --ipvs-tcp-timeout=15m.")
 	r.duration("ipvs-tcpfin-timeout", "ipvs.tcpFinTimeout", &c.TCPFinTimeout.Duration, "IPVS timeout of TCP connections after a FIN, e.g. --ipvs-tcpfin-timeout=2m.")
 	r.duration("ipvs-udp-timeout", "ipvs.udpTimeout", &c.UDPTimeout.Duration, "IPVS timeout of UDP flows, e.g. --ipvs-udp-timeout=5m.")
-	r.duration("ipvs-sync-period", "ipvs.syncPeriod", &c.SyncPeriod.Duration, "Time after which a failed pass is tried again in mode ipvs, e.g. --ipvs-sync-period=30s.")
+	r.duration("ipvs-sync-period", "ipvs.syncPeriod", &c.SyncPeriod.Duration, "Longest wait before a failed pass is tried again, and shortest time between two comparisons with the kernel, in mode ipvs, e.g. --ipvs-sync-period=30s.")
 	r.duration("ipvs-min-sync-period", "ipvs.minSyncPeriod", &c.MinSyncPeriod.Duration, "Shortest time between two passes in mode ipvs, e.g. --ipvs-min-sync-period=1s.")
 }
 

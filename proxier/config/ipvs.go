@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -79,11 +80,18 @@ func (v *validator) ipvs(from proxyconfig.KubeProxyIPVSConfiguration, own ownIPV
 	}
 }
 
+// maxKernelSeconds is what a kernel with the least ticks, 100 per second, takes at
+// most: it counts them in an int.
+const maxKernelSeconds = math.MaxInt32 / 100
+
 // kernelSeconds are durations that the kernel keeps in seconds: less than one
 // would become 0, which means something else.
 func (v *validator) kernelSeconds(path string, d metav1.Duration) time.Duration {
-	if d.Duration < 0 || d.Duration > 0 && d.Duration < time.Second {
+	switch {
+	case d.Duration < 0 || d.Duration > 0 && d.Duration < time.Second:
 		v.invalid(path, d.Duration, "must be 1s or more, or 0 to leave the node's value")
+	case d.Duration > maxKernelSeconds*time.Second:
+		v.invalid(path, d.Duration, fmt.Sprintf("must be %ds, 248 days, or less: no kernel takes more", maxKernelSeconds))
 	}
 	return d.Duration
 }

@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,27 +47,15 @@ func (m *Metrics) setInForce(family proxier.Family, changes proxier.Changes) {
 	m.synced[family] = changes
 }
 
-// WatchStore notes when changes ask for passes, until ctx ends. Call it after
-// the Reporters were made.
-func (m *Metrics) WatchStore(ctx context.Context) {
-	wake := m.store.Watch()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-wake:
-			m.queued(time.Now())
-		}
-	}
+// Due notes when a pass is due. It is told so before the pass, so that the time
+// is later than that of the last good pass as long as something waits, and only
+// then.
+func (m *Metrics) Due(family proxier.Family) {
+	m.lastQueued.WithLabelValues(string(family)).Set(seconds(time.Now()))
 }
 
-func (m *Metrics) queued(at time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for family := range m.synced {
-		m.lastQueued.WithLabelValues(string(family)).Set(seconds(at))
-	}
-}
+// Done is for proxier.Progress: a Reporter tells more.
+func (*Metrics) Done(*proxier.State, error) {}
 
 // seconds is t as Unix time.
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }

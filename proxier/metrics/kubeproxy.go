@@ -27,7 +27,7 @@ func newKubeProxyVectors() kubeProxyVectors {
 		syncPartial: histogram("kubeproxy_sync_partial_proxy_rules_duration_seconds",
 			"Duration of passes that compared with what was written before.", buckets(), familyLabel),
 		lastSync:   gauge(sync+"last_timestamp_seconds", "Unix time of the last pass that succeeded.", familyLabel),
-		lastQueued: gauge(sync+"last_queued_timestamp_seconds", "Unix time of the last change that asked for a pass.", familyLabel),
+		lastQueued: gauge(sync+"last_queued_timestamp_seconds", "Unix time when a pass last became due.", familyLabel),
 		programming: histogram("kubeproxy_network_programming_duration_seconds",
 			"Time from the trigger that an EndpointSlice is annotated with until it is in force.", programmingBuckets(), familyLabel),
 		noLocalEndpoints: gauge(sync+"no_local_endpoints_total",

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -178,6 +179,38 @@ func TestFailedPassesLoseNothing(t *testing.T) {
 	})
 }
 
+// The alert KubeProxierNotSyncing compares the two times.
+func TestSomethingWaitsUntilAPassSucceeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.Progress, s.Pacer = s.metrics, proxier.Pacer{MinInterval: time.Second, MaxBackoff: time.Minute, Resync: time.Hour}
+		go func() { _ = s.Reconciler.Run(t.Context()) }() // only ever the end of its context
+		expect := func(when string, waits bool) {
+			t.Helper()
+			synctest.Wait()
+			values := s.values()
+			if due, done := values[passes+"last_queued_timestamp_seconds"+family], values[passes+"last_timestamp_seconds"+family]; due > done != waits {
+				t.Errorf("%s: something waits: %t; a pass was due at %f, the last good one at %f", when, due > done, due, done)
+			}
+		}
+		expect("after the start", false)
+		<-time.After(time.Minute)
+		s.store.SetEndpointSlice(clustergen.Slice(1, proxier.IPv4, 2, 1))
+		expect("after a change", false)
+		<-time.After(2 * time.Hour)
+		expect("after a comparison", false)
+		s.broken = true
+		s.store.SetEndpointSlice(clustergen.Slice(1, proxier.IPv4, 2, 2))
+		expect("while passes fail", true)
+		<-time.After(10 * time.Minute)
+		expect("while they go on failing", true)
+		s.broken = false
+		s.store.SetEndpointSlice(clustergen.Slice(1, proxier.IPv4, 2, 3))
+		<-time.After(2 * time.Second) // MinInterval may count
+		expect("after the repair", false)
+	})
+}
+
 func TestAPolicyWithoutLocalEndpointsIsCounted(t *testing.T) {
 	s := newStage(t)
 	local := clustergen.Service(1)
@@ -224,6 +257,21 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 		"kubeproxy_conntrack_reconciler_sync_duration_seconds_count" + family:                         1,
 		passes + "duration_seconds_count" + family:                                                    3,
 	})
+}
+
+// In another mode nobody would report a former dataplane any more.
+func TestAFeudEndsWithItsDataplanes(t *testing.T) {
+	s := newStage(t)
+	state := proxier.Build(nil, s.store.Snapshot(), s.Options)
+	s.Reporter.Synced(proxier.Report{
+		Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, Feud: &proxier.Feud{Wait: 4 * time.Second}, Last: true,
+	})
+	const wait = "kubeproxier_drift_repair_wait_seconds" + rules
+	s.expect("a feud", map[string]float64{wait: 4})
+	s.metrics.Begin()
+	if left, there := s.values()[wait]; there {
+		t.Errorf("%s is still %v", wait, left)
+	}
 }
 
 // counted is a plan that has seven flows.

@@ -53,6 +53,7 @@ func (m *Metrics) OtherVariant(family proxier.Family) {
 // the same time.
 func (m *Metrics) Begin() {
 	m.ownVectors.refused.Reset()
+	m.feud.Reset()
 	m.draining.Reset()
 	m.rules.Reset()
 	m.rulesLast.Reset()

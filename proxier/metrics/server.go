@@ -1,7 +1,6 @@
 package metrics
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/pprof"
@@ -9,15 +8,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"sigs.k8s.io/yaml"
 )
 
 // Pages are what the server shows beside the metrics.
 type Pages struct {
 	// Mode returns the mode in force, such as "iptables".
 	Mode func() string
-	// Config returns the configuration in force: a KubeProxyConfiguration as
-	// YAML, with all defaults.
+	// Config returns the configuration in force as JSON: an object with each
+	// document under the name of its API group.
 	Config func() ([]byte, error)
 	// Profiling says whether net/http/pprof is served under /debug/pprof/.
 	Profiling func() bool
@@ -56,23 +54,16 @@ func text(w http.ResponseWriter, s string) {
 	_, _ = io.WriteString(w, s) // the client may be gone
 }
 
-// configz answers as all components of Kubernetes do: an object with the
-// configuration under the name of its API group.
+// configz answers as all components of Kubernetes do.
 func configz(w http.ResponseWriter, config func() ([]byte, error)) {
-	document, err := config()
-	if err == nil {
-		document, err = yaml.YAMLToJSON(document)
-	}
-	if err == nil {
-		document, err = json.Marshal(map[string]json.RawMessage{"kubeproxy.config.k8s.io": document})
-	}
+	documents, err := config()
 	if err != nil {
 		http.Error(w, "the configuration cannot be shown: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(document) // the client may be gone
+	_, _ = w.Write(documents) // the client may be gone
 }
 
 // HTTPServer is one that answers with Handler.

@@ -19,7 +19,7 @@ func pages(t *testing.T) metrics.Pages {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return metrics.Pages{Mode: func() string { return c.Mode }, Config: c.YAML, Profiling: func() bool { return false }}
+	return metrics.Pages{Mode: func() string { return c.Mode }, Config: c.JSON, Profiling: func() bool { return false }}
 }
 
 func TestPaths(t *testing.T) {
@@ -63,15 +63,21 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-func TestConfigzIsAKubeProxyConfiguration(t *testing.T) {
+func TestConfigzHasBothDocuments(t *testing.T) {
 	w := httptest.NewRecorder()
 	metrics.New(proxier.NewStore(), "v1").Handler(pages(t)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/configz", nil))
-	var got map[string]struct{ APIVersion, Kind, Mode string }
+	var got map[string]struct {
+		APIVersion, Kind, ClusterCIDR string
+		IPVS                          struct{ DrainTimeout string }
+	}
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	c := got["kubeproxy.config.k8s.io"]
-	if len(got) != 1 || c.APIVersion != "kubeproxy.config.k8s.io/v1alpha1" || c.Kind != "KubeProxyConfiguration" {
+	c, own := got["kubeproxy.config.k8s.io"], got["kube-proxier.io"]
+	if len(got) != 2 || c.APIVersion != "kubeproxy.config.k8s.io/v1alpha1" || c.Kind != "KubeProxyConfiguration" || c.ClusterCIDR != "10.244.0.0/16" {
 		t.Errorf("got %s", w.Body)
+	}
+	if own.APIVersion != "kube-proxier.io/v1alpha1" || own.Kind != "KubeProxierConfiguration" || own.IPVS.DrainTimeout != "5m0s" {
+		t.Errorf("our document is %+v in %s", own, w.Body)
 	}
 }

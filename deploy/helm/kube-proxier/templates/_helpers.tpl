@@ -39,3 +39,13 @@ env:
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+
+{{- /* Where metrics are served. */ -}}
+{{- define "kube-proxier.metricsAddress" -}}
+{{ .Values.config.metricsBindAddress | default .Values.metrics.bindAddress }}
+{{- end }}
+
+{{- /* The port of address, or default where it has none. */ -}}
+{{- define "kube-proxier.port" -}}
+{{ regexFind "^([^:]*|\\[.*\\]):[0-9]+$" .address | regexFind "[0-9]+$" | default .default }}
+{{- end }}

@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/kube-proxier/kube-proxier/internal/testenv/render"
+	"github.com/kube-proxier/kube-proxier/proxier/config"
+)
+
+// TestProbesAskWhereIsServed: a liveness probe at another port than that of the
+// configuration restarts the container, and a PodMonitor finds nothing there.
+func TestProbesAskWhereIsServed(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		objects         func(*testing.T) []*unstructured.Unstructured
+		health, metrics uint16
+	}{
+		"kustomize base": {func(t *testing.T) []*unstructured.Unstructured { return render.Kustomize(t, "kustomize/base") }, 10256, 10249},
+		"kustomize ipvs": {func(t *testing.T) []*unstructured.Unstructured { return render.Kustomize(t, "kustomize/overlays/ipvs") }, 10256, 10249},
+		"chart":          {chart(chartServer), 10256, 10249},
+		"other addresses": {
+			chart(chartServer, "--set=config.healthzBindAddress=0.0.0.0:7001,config.metricsBindAddress=[::]:7002,metrics.bindAddress=0.0.0.0:7003"), 7001, 7002,
+		},
+		"addresses without a port": {
+			chart(chartServer, "--set=config.healthzBindAddress=::,metrics.bindAddress=0.0.0.0"), 10256, 10249,
+		},
+		"metrics only":      {chart(chartServer, "--set=metrics.bindAddress=0.0.0.0:7003"), 10256, 7003},
+		"another ConfigMap": {chart("--set=existingConfigMap=kube-proxy,config.healthzBindAddress=[::]:7001"), 7001, 10249},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			objects := test.objects(t)
+			health, metrics := containerPorts(t, objects)
+			if health != test.health || metrics != test.metrics {
+				t.Errorf("health is asked for at port %d, want %d, metrics at %d, want %d", health, test.health, metrics, test.metrics)
+			}
+			if c := configOf(t, objects); c != nil && (c.HealthzAddress.Port() != health || c.MetricsAddress.Port() != metrics) {
+				t.Errorf("health is served at %s, asked for at port %d; metrics at %s, asked for at %d", c.HealthzAddress, health, c.MetricsAddress, metrics)
+			}
+		})
+	}
+}
+
+// chart renders it with these arguments.
+func chart(args ...string) func(*testing.T) []*unstructured.Unstructured {
+	return func(t *testing.T) []*unstructured.Unstructured { return render.Helm(t, args...) }
+}
+
+// containerPorts are those of the DaemonSet that its probes and the PodMonitor
+// name.
+func containerPorts(t *testing.T, objects []*unstructured.Unstructured) (health, metrics uint16) {
+	t.Helper()
+	for _, o := range objects {
+		if o.GetKind() != "DaemonSet" {
+			continue
+		}
+		var set appsv1.DaemonSet
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &set); err != nil {
+			t.Fatal(err)
+		}
+		container := set.Spec.Template.Spec.Containers[0]
+		for what, probe := range map[string]*corev1.Probe{"liveness": container.LivenessProbe, "readiness": container.ReadinessProbe} {
+			if port := probe.HTTPGet.Port.StrVal; port != "healthz" {
+				t.Errorf("the %s probe asks at port %q", what, port)
+			}
+		}
+		for _, port := range container.Ports {
+			switch port.Name {
+			case "healthz":
+				health = uint16(port.ContainerPort)
+			case "metrics":
+				metrics = uint16(port.ContainerPort)
+			}
+		}
+	}
+	return health, metrics
+}
+
+// configOf is the configuration in the rendered ConfigMap; nil without one.
+func configOf(t *testing.T, objects []*unstructured.Unstructured) *config.Config {
+	t.Helper()
+	for _, o := range objects {
+		file, found, err := unstructured.NestedString(o.Object, "data", "config.conf")
+		if err != nil || !found {
+			continue
+		}
+		c, _, err := config.Load([]byte(file), "node")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	return nil
+}
+
+func TestChartRefusesAddressesThatNobodyReaches(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"config.healthzBindAddress=127.0.0.1:10256":                                "config.healthzBindAddress 127.0.0.1:10256",
+		"config.healthzBindAddress=::1":                                            "config.healthzBindAddress ::1",
+		"config.healthzBindAddress=[::1]:10256":                                    "config.healthzBindAddress [::1]:10256",
+		"metrics.podMonitor.enabled=true":                                          "metrics.bindAddress 127.0.0.1:10249",
+		"metrics.podMonitor.enabled=true,config.metricsBindAddress=127.0.0.1:7002": "metrics.bindAddress 127.0.0.1:7002",
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			if _, err := render.HelmOutput(t, chartServer, "--set="+args); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("the chart says %v, want %q", err, want)
+			}
+		})
+	}
+}
