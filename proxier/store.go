@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -21,7 +20,6 @@ type Store struct {
 	mu       sync.Mutex
 	services map[types.NamespacedName]*ServiceObjects
 	sliceOf  map[types.NamespacedName]types.NamespacedName // slice -> its Service
-	cidrs    map[string][]netip.Prefix                     // ServiceCIDR name -> ranges
 	node     *corev1.Node
 	nodeGone bool // node was deleted since
 
@@ -41,7 +39,6 @@ func NewStore() *Store {
 	return &Store{
 		services: map[types.NamespacedName]*ServiceObjects{},
 		sliceOf:  map[types.NamespacedName]types.NamespacedName{},
-		cidrs:    map[string][]netip.Prefix{},
 
 		otherNodes: map[string][]netip.Addr{},
 		unsorted:   map[types.NamespacedName]bool{},
@@ -114,11 +111,7 @@ func (s *Store) Snapshot() *Snapshot {
 		s.sorted = s.mergeChanged()
 		clear(s.unsorted)
 	}
-	snapshot := &Snapshot{Services: s.sorted, Node: s.node, OtherNodes: s.snapshotOthers(), Changes: s.changes}
-	for _, name := range slices.Sorted(maps.Keys(s.cidrs)) {
-		snapshot.ServiceCIDRs = append(snapshot.ServiceCIDRs, s.cidrs[name]...)
-	}
-	return snapshot
+	return &Snapshot{Services: s.sorted, Node: s.node, OtherNodes: s.snapshotOthers(), Changes: s.changes}
 }
 
 // mergeChanged is s.sorted with the names in s.unsorted brought up to date.
@@ -251,28 +244,6 @@ func (s *Store) DeleteNode() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.nodeGone = true
-}
-
-// SetServiceCIDR adds or replaces a ServiceCIDR.
-func (s *Store) SetServiceCIDR(cidr *networkingv1.ServiceCIDR) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	prefixes, _ := ParsePrefixes(cidr.Spec.CIDRs)
-	if slices.Equal(s.cidrs[cidr.Name], prefixes) {
-		return
-	}
-	s.cidrs[cidr.Name] = prefixes
-	s.notify()
-}
-
-// DeleteServiceCIDR removes a ServiceCIDR.
-func (s *Store) DeleteServiceCIDR(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.cidrs[name]; known {
-		delete(s.cidrs, name)
-		s.notify()
-	}
 }
 
 // sameService and sameNode compare what matters here, so that

@@ -8,8 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,13 +17,8 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-const (
-	// DefaultNodeWait is how long the start waits for the Node object.
-	DefaultNodeWait = 30 * time.Second
-	// serviceCIDRRetry is how often a server that has no ServiceCIDRs is asked
-	// again: it may have been upgraded.
-	serviceCIDRRetry = 15 * time.Minute
-)
+// DefaultNodeWait is how long the start waits for the Node object.
+const DefaultNodeWait = 30 * time.Second
 
 // API watches an API server. What the server does not send, because of the
 // selectors, is the same for every Service proxy:
@@ -34,7 +27,6 @@ const (
 //	                service.kubernetes.io/service-proxy-name), not headless ones
 //	EndpointSlices  not those of headless Services
 //	Nodes           only this one; all, from when the Store wants the others
-//	ServiceCIDRs    all, if the server has them (Kubernetes 1.33)
 //
 // An object that no longer passes a selector is sent as deleted.
 type API struct {
@@ -63,7 +55,6 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 	services, slices := a.services(store), a.endpointSlices(store)
 	tasks.StartWithContext(ctx, services.run)
 	tasks.StartWithContext(ctx, slices.run)
-	tasks.StartWithContext(ctx, func(ctx context.Context) { a.runServiceCIDRs(ctx, store) })
 	nodeSeen := make(chan struct{})
 	if a.NodeName == "" {
 		close(nodeSeen)
@@ -124,43 +115,6 @@ func (a *API) node(store *proxier.Store, seen chan struct{}) *reflection[*corev1
 		}
 	}
 	return newReflection(listWatch(a.Client.Nodes, options), stripNode, set, gone)
-}
-
-func (a *API) serviceCIDRs(store *proxier.Store) *reflection[*networkingv1.ServiceCIDR] {
-	return newReflection(listWatch(a.Client.ServiceCIDRs, metav1.ListOptions{}),
-		stripServiceCIDR, store.SetServiceCIDR, func(name types.NamespacedName) { store.DeleteServiceCIDR(name.Name) })
-}
-
-// runServiceCIDRs follows the ServiceCIDRs where there are any to be had, which
-// a listing finds out: asking for them in vain would be logged again and again.
-func (a *API) runServiceCIDRs(ctx context.Context, store *proxier.Store) {
-	told := false
-	for {
-		_, err := a.Client.ServiceCIDRs.List(ctx, metav1.ListOptions{Limit: 1})
-		if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && !apierrors.IsMethodNotSupported(err) {
-			a.serviceCIDRs(store).run(ctx)
-			return
-		}
-		if !told {
-			klog.FromContext(ctx).Info("ServiceCIDRs cannot be watched; going on without them", "reason", err)
-			told = true
-		}
-		if !slept(ctx, wait.Jitter(serviceCIDRRetry, 0.1)) {
-			return
-		}
-	}
-}
-
-// slept waits; false means that ctx has ended.
-func slept(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // received waits for c to be closed; false means that ctx has ended.

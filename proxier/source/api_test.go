@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -49,7 +48,6 @@ func clientOf(server *fake.Clientset) *Client {
 		Services:       faked[*corev1.ServiceList]{core.Services(metav1.NamespaceAll)},
 		EndpointSlices: faked[*discoveryv1.EndpointSliceList]{server.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)},
 		Nodes:          faked[*corev1.NodeList]{core.Nodes()},
-		ServiceCIDRs:   faked[*networkingv1.ServiceCIDRList]{server.NetworkingV1().ServiceCIDRs()},
 	}
 }
 
@@ -63,7 +61,7 @@ func (faked[L]) IsWatchListSemanticsUnSupported() bool { return true }
 // list and the watch.
 func startAPI(t *testing.T, client *fake.Clientset) *running {
 	t.Helper()
-	kinds := []string{"services", "endpointslices", "nodes", "servicecidrs"}
+	kinds := []string{"services", "endpointslices", "nodes"}
 	watched := make(chan string, len(kinds))
 	last := len(client.WatchReactionChain) - 1 // the server itself
 	client.WatchReactionChain[last] = announcer{client.WatchReactionChain[last], watched}
@@ -139,39 +137,6 @@ func TestAPIFollowsEndpointSlices(t *testing.T) {
 	r.serves("c only slices")
 }
 
-func TestAPIFollowsServiceCIDRs(t *testing.T) {
-	cidr := func(name, prefix string) *networkingv1.ServiceCIDR {
-		return &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{prefix}}}
-	}
-	client := fake.NewClientset(cidr("a", "10.0.0.0/16"), apiNode("here"))
-	r := startAPI(t, client)
-	r.hasCIDRs("10.0.0.0/16")
-	must[*networkingv1.ServiceCIDR](t)(client.NetworkingV1().ServiceCIDRs().Create(t.Context(), cidr("b", "10.1.0.0/16"), metav1.CreateOptions{}))
-	r.hasCIDRs("10.0.0.0/16", "10.1.0.0/16")
-	if err := client.NetworkingV1().ServiceCIDRs().Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	r.hasCIDRs("10.1.0.0/16")
-}
-
-func (r *running) hasCIDRs(want ...string) {
-	r.t.Helper()
-	for timeout := time.After(deadline); ; {
-		var got []string
-		for _, p := range r.store.Snapshot().ServiceCIDRs {
-			got = append(got, p.String())
-		}
-		if cmp.Equal(got, want) {
-			return
-		}
-		select {
-		case <-r.wake:
-		case <-timeout:
-			r.t.Fatalf("ServiceCIDRs %q, want %q", got, want)
-		}
-	}
-}
-
 // restrictions records the selectors with which each resource is asked for.
 func restrictions(client *fake.Clientset) (get func() map[string][]string) {
 	var mu sync.Mutex
@@ -208,7 +173,6 @@ func TestAPIAsksOnlyForWhatAProxyServes(t *testing.T) {
 		"services":       {"!service.kubernetes.io/service-proxy-name", "spec.clusterIP!=None"},
 		"endpointslices": {"!service.kubernetes.io/headless", ""},
 		"nodes":          {"", "metadata.name=here"},
-		"servicecidrs":   {"", ""},
 	} {
 		want["list "+resource], want["watch "+resource] = selectors, selectors
 	}
@@ -371,50 +335,6 @@ func TestAPIKeepsObjectsWhileTheServerIsAwayAndCatchesUp(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
-}
-
-func TestAPIWithoutServiceCIDRs(t *testing.T) {
-	resource := schema.GroupResource{Group: "networking.k8s.io", Resource: "servicecidrs"}
-	for name, refusal := range map[string]error{
-		"server without them": apierrors.NewNotFound(resource, ""),
-		"no permission":       apierrors.NewForbidden(resource, "", errors.New("RBAC")),
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				client := fake.NewClientset(apiNode("here"), &networkingv1.ServiceCIDR{
-					ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.0.0.0/16"}},
-				})
-				var mu sync.Mutex
-				asked, refused := 0, true
-				client.PrependReactor("list", "servicecidrs", func(clienttesting.Action) (bool, runtime.Object, error) {
-					mu.Lock()
-					defer mu.Unlock()
-					asked++
-					return refused, nil, refusal
-				})
-				store := proxier.NewStore()
-				wake := store.Watch()
-				ctx, cancel := context.WithCancel(quietly(t))
-				go func() { _ = (&API{Client: clientOf(client), NodeName: "here"}).Run(ctx, store) }() // ends with the context
-				<-wake
-				timer := time.NewTimer(10 * time.Minute)
-				<-timer.C
-				mu.Lock()
-				if asked != 1 {
-					t.Errorf("asked %d times in ten minutes", asked)
-				}
-				refused = false // upgraded
-				mu.Unlock()
-				timer.Reset(10 * time.Minute)
-				<-timer.C
-				if cidrs := store.Snapshot().ServiceCIDRs; len(cidrs) != 1 {
-					t.Errorf("after the upgrade: %v", cidrs)
-				}
-				cancel()
-				synctest.Wait()
-			})
-		})
-	}
 }
 
 func TestAPIKeepsTheNodeWhenItIsDeleted(t *testing.T) {
