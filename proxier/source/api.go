@@ -17,8 +17,15 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// DefaultNodeWait is how long the start waits for the Node object.
-const DefaultNodeWait = 30 * time.Second
+const (
+	// DefaultNodeWait is how long the start waits for the Node object where the
+	// server has none.
+	DefaultNodeWait = 30 * time.Second
+	// nodeListWait bounds the wait for the server to say so. While it is away,
+	// client-go's pauses grow to a minute, for each kind by itself: the Node may
+	// be asked for that much later than the others.
+	nodeListWait = 90 * time.Second
+)
 
 // API watches an API server. What the server does not send, because of the
 // selectors, is the same for every Service proxy:
@@ -34,8 +41,8 @@ type API struct {
 	// NodeName is the name of this node's object; without one, no Node is
 	// watched.
 	NodeName string
-	// NodeWait bounds the wait for that object at the start; 0 means
-	// DefaultNodeWait.
+	// NodeWait bounds the wait for that object at the start, from when the server
+	// has sent all others and says that it has none; 0 means DefaultNodeWait.
 	NodeWait time.Duration
 }
 
@@ -52,27 +59,19 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 	defer tasks.Wait()
 	defer cancel()
 
-	services, slices := a.services(store), a.endpointSlices(store)
+	nodeSeen := make(chan struct{})
+	services, slices, node := a.services(store), a.endpointSlices(store), a.node(store, nodeSeen)
 	tasks.StartWithContext(ctx, services.run)
 	tasks.StartWithContext(ctx, slices.run)
-	nodeSeen := make(chan struct{})
-	if a.NodeName == "" {
-		close(nodeSeen)
-	} else {
-		tasks.StartWithContext(ctx, a.node(store, nodeSeen).run)
+	if a.NodeName != "" {
+		tasks.StartWithContext(ctx, node.run)
 	}
 	others := a.otherNodes(store)
-	patience := time.NewTimer(cmp.Or(a.NodeWait, DefaultNodeWait))
-	defer patience.Stop()
 	if !received(ctx, services.synced) || !received(ctx, slices.synced) {
 		return nil
 	}
-	select {
-	case <-ctx.Done():
+	if a.NodeName != "" && !a.awaitNode(ctx, node.synced, nodeSeen) {
 		return nil
-	case <-nodeSeen:
-	case <-patience.C:
-		klog.FromContext(ctx).Info("The Node object did not appear; going on without its addresses and zone. Is the node's name right?", "node", a.NodeName)
 	}
 	tasks.StartWithContext(ctx, func(ctx context.Context) { a.followOtherNodes(ctx, store, others) })
 	if store.WantsOtherNodes() && !received(ctx, others.known) {
@@ -115,6 +114,35 @@ func (a *API) node(store *proxier.Store, seen chan struct{}) *reflection[*corev1
 		}
 	}
 	return newReflection(listWatch(a.Client.Nodes, options), stripNode, set, gone)
+}
+
+// awaitNode waits for this node's object; false means that ctx has ended. A server
+// that is away says nothing about the Node: the patience with one that is missing
+// begins when it was asked for and not found.
+func (a *API) awaitNode(ctx context.Context, listed, seen <-chan struct{}) bool {
+	reason := ""
+	if !receivedWithin(ctx, nodeListWait, listed) {
+		reason = "it cannot be listed: may this client list and watch nodes?"
+	} else if !receivedWithin(ctx, a.nodeWait(), seen) {
+		reason = "it did not appear: is the node's name right?"
+	}
+	if ctx.Err() != nil {
+		return false
+	}
+	if reason != "" {
+		klog.FromContext(ctx).Info("Going on without the Node object, its addresses and its zone", "node", a.NodeName, "reason", reason)
+	}
+	return true
+}
+
+func (a *API) nodeWait() time.Duration { return cmp.Or(a.NodeWait, DefaultNodeWait) }
+
+// receivedWithin is received with a deadline, which false may mean, too. Once c is
+// closed it is true, whatever else has happened by then.
+func receivedWithin(ctx context.Context, d time.Duration, c <-chan struct{}) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return received(ctx, c) || isClosed(c)
 }
 
 // received waits for c to be closed; false means that ctx has ended.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -192,17 +193,28 @@ func TestAPIAsksOnlyForWhatAProxyServes(t *testing.T) {
 }
 
 func TestAPIWaitsForItsObjects(t *testing.T) {
+	const never = 100 * time.Hour
+	there := []runtime.Object{apiNode("here")}
 	for name, test := range map[string]struct {
-		objects  []runtime.Object
-		nodeName string
-		appears  time.Duration // when the Node does, if not at once
-		want     time.Duration // until synced
+		objects         []runtime.Object
+		nodeName        string
+		appears         time.Duration // when the Node does, if not at once
+		services, nodes time.Duration // when listings of them are answered
+		want            time.Duration // until synced
+		without         string        // why there is no Node then, as the log has it
 	}{
-		"Node is there":     {[]runtime.Object{apiNode("here")}, "here", 0, 0},
-		"Node comes later":  {nil, "here", 7 * time.Second, 7 * time.Second},
-		"Node never comes":  {nil, "here", 0, DefaultNodeWait},
-		"only another Node": {[]runtime.Object{apiNode("there")}, "here", 0, DefaultNodeWait},
-		"no Node is wanted": {nil, "", 0, 0},
+		"Node is there":       {objects: there, nodeName: "here"},
+		"Node comes later":    {nodeName: "here", appears: 7 * time.Second, want: 7 * time.Second},
+		"Node never comes":    {nodeName: "here", want: DefaultNodeWait, without: "is the node's name right?"},
+		"only another Node":   {objects: []runtime.Object{apiNode("there")}, nodeName: "here", want: DefaultNodeWait, without: "is the node's name right?"},
+		"no Node is wanted":   {},
+		"Services come late":  {objects: there, nodeName: "here", services: 10 * time.Minute, want: 10 * time.Minute},
+		"Node comes late":     {objects: there, nodeName: "here", nodes: time.Minute, want: time.Minute},
+		"Node cannot be had":  {objects: there, nodeName: "here", nodes: never, want: nodeListWait, without: "may this client list and watch nodes?"},
+		"Node after Services": {nodeName: "here", services: 10 * time.Minute, appears: 10*time.Minute + 7*time.Second, want: 10*time.Minute + 7*time.Second},
+		"Services and no Node": {
+			nodeName: "here", services: 10 * time.Minute, want: 10*time.Minute + DefaultNodeWait, without: "is the node's name right?",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -212,7 +224,10 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 				wake := store.Watch()
 				ctx, cancel := context.WithCancel(quietly(t))
 				begin := time.Now()
-				go func() { _ = (&API{Client: clientOf(client), NodeName: test.nodeName}).Run(ctx, store) }() // ends with the context
+				asked := clientOf(client)
+				asked.Services = late[*corev1.ServiceList]{asked.Services, begin.Add(test.services)}
+				asked.Nodes = late[*corev1.NodeList]{asked.Nodes, begin.Add(test.nodes)}
+				go func() { _ = (&API{Client: asked, NodeName: test.nodeName}).Run(ctx, store) }() // ends with the context
 				if test.appears > 0 {
 					time.AfterFunc(test.appears, func() {
 						_, _ = client.CoreV1().Nodes().Create(ctx, apiNode("here"), metav1.CreateOptions{})
@@ -222,8 +237,15 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 				if got := time.Since(begin); got != test.want || !store.Synced() {
 					t.Errorf("synced %v after %v, want %v", store.Synced(), got, test.want)
 				}
-				if node := store.Snapshot().Node; node != nil && node.Name != "here" {
+				node := store.Snapshot().Node
+				if node != nil && node.Name != "here" {
 					t.Errorf("took Node %s for its own", node.Name)
+				}
+				if wanted := test.nodeName != "" && test.without == ""; wanted != (node != nil) {
+					t.Errorf("has the Node %v", node)
+				}
+				if text := logged(ctx); strings.Contains(text, "Going on without") != (test.without != "") || !strings.Contains(text, test.without) {
+					t.Errorf("says %q, want %q", text, test.without)
 				}
 				cancel()
 				synctest.Wait()
@@ -231,6 +253,35 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatIsThereIsNotMissedAtTheDeadline(t *testing.T) {
+	there := make(chan struct{})
+	close(there)
+	for range 100 { // of several that are ready, select takes any
+		if !receivedWithin(t.Context(), 0, there) {
+			t.Fatal("it was there, and is said to be missing")
+		}
+	}
+}
+
+// A late server answers no listing before a moment.
+type late[L runtime.Object] struct {
+	Resource[L]
+
+	from time.Time
+}
+
+// List implements Resource.
+func (l late[L]) List(ctx context.Context, options metav1.ListOptions) (L, error) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Until(l.from)):
+	}
+	return l.Resource.List(ctx, options)
+}
+
+// IsWatchListSemanticsUnSupported is that of faked.
+func (late[L]) IsWatchListSemanticsUnSupported() bool { return true }
 
 // filterNodes makes the fake honour the selector for one Node in listings.
 func filterNodes(client *fake.Clientset, name string) {

@@ -1,9 +1,7 @@
 package source
 
 import (
-	"cmp"
 	"context"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,12 +47,7 @@ func (a *API) followOtherNodes(ctx context.Context, store *proxier.Store, others
 		defer close(ended)
 		others.run(ctx)
 	}()
-	patience := time.NewTimer(cmp.Or(a.NodeWait, DefaultNodeWait))
-	defer patience.Stop()
-	select {
-	case <-ctx.Done():
-	case <-others.synced:
-	case <-patience.C:
+	if !receivedWithin(ctx, a.nodeWait(), others.synced) && ctx.Err() == nil {
 		klog.FromContext(ctx).Info("The Nodes cannot be had; going on without their addresses: a Service that has one of them cuts this node off from that one. May this client list and watch nodes?")
 	}
 	store.OtherNodesKnown()
