@@ -70,11 +70,12 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 	if !received(ctx, services.synced) || !received(ctx, slices.synced) {
 		return nil
 	}
+	wanted := store.WantsOtherNodes()
+	tasks.StartWithContext(ctx, func(ctx context.Context) { a.followOtherNodes(ctx, store, others, wanted) })
 	if a.NodeName != "" && !a.awaitNode(ctx, node.synced, nodeSeen) {
 		return nil
 	}
-	tasks.StartWithContext(ctx, func(ctx context.Context) { a.followOtherNodes(ctx, store, others) })
-	if store.WantsOtherNodes() && !received(ctx, others.known) {
+	if wanted && !received(ctx, others.known) {
 		return nil
 	}
 	store.SetSynced()

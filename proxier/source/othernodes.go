@@ -32,14 +32,17 @@ func (a *API) otherNodes(store *proxier.Store) *otherNodes {
 
 // followOtherNodes follows the nodes from when the Store first wants them: each of
 // them writes its object every few minutes, and where no Service has an address that
-// may be theirs, nobody needs to hear of it.
-func (a *API) followOtherNodes(ctx context.Context, store *proxier.Store, others *otherNodes) {
+// may be theirs, nobody needs to hear of it. wanted is whether it wants them
+// already, which must be what whoever waits for known goes by: before the Store has
+// synced it tells nobody of a change.
+func (a *API) followOtherNodes(ctx context.Context, store *proxier.Store, others *otherNodes, wanted bool) {
 	changed := store.Watch()
-	for !store.WantsOtherNodes() {
+	for !wanted {
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
+			wanted = store.WantsOtherNodes()
 		}
 	}
 	ended := make(chan struct{})
