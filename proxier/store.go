@@ -139,22 +139,30 @@ func (s *Store) mergeChanged() []*ServiceObjects {
 func (s *Store) SetService(service *corev1.Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(nameOf(service), &s.changes.Services, func(o *ServiceObjects) bool {
-		same := o.Service != nil && sameService(o.Service, service)
+	changed := s.update(nameOf(service), func(o *ServiceObjects) bool {
+		if o.Service != nil && sameService(o.Service, service) {
+			return false
+		}
 		o.Service = service
-		return !same
+		return true
 	})
+	if changed {
+		s.changes.Services++
+	}
 }
 
 // DeleteService removes a Service; its slices stay until they are deleted.
 func (s *Store) DeleteService(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(name, &s.changes.Services, func(o *ServiceObjects) bool {
+	deleted := s.update(name, func(o *ServiceObjects) bool {
 		had := o.Service != nil
 		o.Service = nil
 		return had
 	})
+	if deleted {
+		s.changes.Services++
+	}
 }
 
 // SetEndpointSlice adds or replaces a slice. One without the label
@@ -172,17 +180,32 @@ func (s *Store) SetEndpointSlice(slice *discoveryv1.EndpointSlice) {
 		return
 	}
 	s.sliceOf[name] = service
-	s.update(service, &s.changes.Endpoints, func(o *ServiceObjects) bool {
+	s.putSlice(service, read)
+}
+
+// putSlice adds or replaces a slice of a Service; s.mu is held. A new Trigger alone
+// makes no difference to what is served, and is told nevertheless: from it until the
+// next pass is what the programming latency is.
+func (s *Store) putSlice(service types.NamespacedName, slice *EndpointSlice) {
+	served := true // whether it makes a difference to what is
+	changed := s.update(service, func(o *ServiceObjects) bool {
 		i, found := slices.BinarySearchFunc(o.Slices, slice.Name, compareSlice)
-		if found {
-			same := o.Slices[i].sameServed(read)
-			o.Slices = slices.Clone(o.Slices)
-			o.Slices[i] = read
-			return !same
+		if !found {
+			o.Slices = slices.Insert(slices.Clone(o.Slices), i, slice)
+			return true
 		}
-		o.Slices = slices.Insert(slices.Clone(o.Slices), i, read)
+		have := o.Slices[i]
+		served = !have.sameServed(slice)
+		if !served && (slice.Trigger.IsZero() || slice.Trigger.Equal(have.Trigger)) {
+			return false
+		}
+		o.Slices = slices.Clone(o.Slices)
+		o.Slices[i] = slice
 		return true
 	})
+	if changed && served {
+		s.changes.Endpoints++
+	}
 }
 
 // DeleteEndpointSlice removes a slice.
@@ -198,24 +221,27 @@ func (s *Store) deleteSlice(name types.NamespacedName) {
 		return
 	}
 	delete(s.sliceOf, name)
-	s.update(service, &s.changes.Endpoints, func(o *ServiceObjects) bool {
+	deleted := s.update(service, func(o *ServiceObjects) bool {
 		i, found := slices.BinarySearchFunc(o.Slices, name.Name, compareSlice)
 		if found {
 			o.Slices = slices.Delete(slices.Clone(o.Slices), i, i+1)
 		}
 		return found
 	})
+	if deleted {
+		s.changes.Endpoints++
+	}
 }
 
-// update replaces the objects of one Service by a changed copy, if change says
-// that they differ in something that is served, and counts that; s.mu is held.
-func (s *Store) update(name types.NamespacedName, count *int, change func(*ServiceObjects) bool) {
+// update replaces the objects of one Service by a copy, if change says that it has
+// changed that, and reports whether it has; s.mu is held.
+func (s *Store) update(name types.NamespacedName, change func(*ServiceObjects) bool) bool {
 	next := ServiceObjects{Name: name}
 	if have := s.services[name]; have != nil {
 		next = *have
 	}
 	if !change(&next) {
-		return
+		return false
 	}
 	if next.Service == nil && len(next.Slices) == 0 {
 		delete(s.services, name)
@@ -223,8 +249,8 @@ func (s *Store) update(name types.NamespacedName, count *int, change func(*Servi
 		s.services[name] = &next
 	}
 	s.unsorted[name] = true
-	*count++
 	s.notify()
+	return true
 }
 
 // SetNode sets this node's object.
