@@ -354,6 +354,26 @@ func TestLoadSaysWhereJSONIsBroken(t *testing.T) {
 	}
 }
 
+func TestLoadTakesAFileForEmptyThatNeverHeldAnything(t *testing.T) {
+	for name, before := range map[string]string{"empty": "", "comments": "# to be filled\n", "other kinds": "apiVersion: v1\nkind: Pod\n"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, before, dir, "a.yaml")
+			m := &Manifests{Path: dir}
+			for _, text := range []string{before, "", "", web} {
+				write(t, text, dir, "a.yaml")
+				objects, problems, err := m.Load()
+				if err != nil || len(problems) > 0 {
+					t.Fatalf("with %q: %v, %q", text, err, texts(problems))
+				}
+				if held := len(objects.Services) > 0; held != (text == web) {
+					t.Errorf("with %q: %q", text, summary(objects))
+				}
+			}
+		})
+	}
+}
+
 func TestLoadKeepsWhatIsInAFolderThatCannotBeLookedAt(t *testing.T) {
 	dir := t.TempDir()
 	write(t, service("a", "10.0.0.1"), dir, "locked", "a.yaml")
