@@ -35,6 +35,10 @@ const (
 //	EndpointSlices  not those of headless Services
 //	Nodes           only this one; all, from when the Store wants the others
 //
+// The client needs "list" and "watch" of these three. Without Services or
+// EndpointSlices nothing is served; without Nodes it is, after a while, by a node
+// that knows neither its addresses nor its zone.
+//
 // An object that no longer passes a selector is sent as deleted.
 type API struct {
 	Client *Client
