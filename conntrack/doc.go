@@ -14,7 +14,8 @@
 // makes no difference between a change and a restart.
 //
 //	the flow went to      answered by              the flow
-//	a served frontend     a serving endpoint       stays, whatever readiness, policies and hints say
+//	a served frontend     an endpoint that is      stays, whatever policies and hints say
+//	                      ready or serves
 //	a served frontend     anybody else             goes, also if no endpoint is left
 //	a served frontend     the frontend itself:     goes if there are endpoints to send it to,
 //	                      it was not translated    for it began before the rules were there

@@ -153,14 +153,15 @@ func (s *Served) find(f *Flow) (frontend *proxier.Frontend, before bool) {
 	return nil, s.goneAddrs[to] || f.ToNode && s.goneNodePorts[to.Port()]
 }
 
-// serving reports whether addr is an endpoint that serves. Readiness, policies
-// and hints are for new flows only (KEP-1669: an endpoint that terminates may
-// serve until it is gone).
+// serving reports whether addr is an endpoint that serves, or that is given new
+// flows though it does not: with publishNotReadyAddresses all count as ready.
+// Otherwise readiness, like policies and hints, is for new flows only (KEP-1669: an
+// endpoint that terminates may serve until it is gone).
 func serving(t *proxier.Target, addr netip.AddrPort) bool {
 	i, found := slices.BinarySearchFunc(t.Endpoints, addr, func(e proxier.Endpoint, addr netip.AddrPort) int {
 		return e.Addr.Compare(addr)
 	})
-	return found && t.Endpoints[i].Serving
+	return found && (t.Endpoints[i].Serving || t.Endpoints[i].Ready)
 }
 
 // accepts reports whether the frontend translates some traffic. Where it

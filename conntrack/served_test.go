@@ -44,7 +44,8 @@ func TestFault(t *testing.T) {
 		{"the endpoint is not ready but serves", service(), []string{pod + " unready", other}, flow(vip, podDNS), nil, None},
 		{"the endpoint terminates but serves", service(), []string{pod + " unready terminating", other}, flow(vip, podDNS), nil, None},
 		{"the endpoint terminates and does not serve", service(), []string{pod + " unready terminating unserving", other}, flow(vip, podDNS), nil, NotServing},
-		{"the endpoint is ready and does not serve", service(), []string{pod + " unserving", other}, flow(vip, podDNS), nil, NotServing},
+		{"the endpoint does not serve and counts as ready", service(), []string{pod + " unserving", other}, flow(vip, podDNS), nil, None},
+		{"the endpoint does not serve, counts as ready and terminates", service(), []string{pod + " unserving terminating", other}, flow(vip, podDNS), nil, None},
 		{"the only endpoint does not serve", service(), []string{pod + " unready unserving"}, flow(vip, podDNS), nil, NotServing},
 
 		{"internal policy Local, endpoint elsewhere", service(internalLocal), []string{pod, other + " here"}, flow(vip, podDNS), nil, None},

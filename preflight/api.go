@@ -5,6 +5,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/kube-proxier/kube-proxier/proxier/source"
 )
 
 // maxSkew is how far clocks may be apart without a word: tokens and
@@ -30,8 +32,12 @@ func (j *judge) api(f Facts) {
 		j.ok(subject, a.Server+" answers")
 	}
 	for _, d := range a.Denied {
-		j.add(Warning, subject, fmt.Sprintf("%s: %v", d.Read, d.Err), "nothing is changed before all objects are there",
-			"bind the user to the ClusterRole system:node-proxier, or to one that may get, list and watch services, nodes and endpointslices")
+		why := "nothing is changed before all objects are there"
+		if d.Read == source.ListNodes {
+			why = "the daemon waits 90s, and goes on without the node's addresses and zone"
+		}
+		j.add(Warning, subject, fmt.Sprintf("%s: %v", d.Read, d.Err), why,
+			"bind the user to the ClusterRole system:node-proxier, or to one that may list and watch services, nodes and endpointslices")
 	}
 	if a.NodeMissing {
 		j.add(Warning, subject, fmt.Sprintf("there is no Node object named %s", f.Config.NodeName),

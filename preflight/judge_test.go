@@ -274,7 +274,13 @@ func TestFindings(t *testing.T) {
 			"reads that are denied", func(f *preflight.Facts) {
 				f.API.Denied = []source.Denial{{Read: "list services", Err: errors.New("forbidden")}}
 			},
-			[]string{"warning API server: list services: forbidden"},
+			[]string{"warning API server: list services: forbidden: nothing is changed before all objects are there"},
+		},
+		{
+			"Nodes that are denied", func(f *preflight.Facts) {
+				f.API.Denied = []source.Denial{{Read: source.ListNodes, Err: errors.New("forbidden")}}
+			},
+			[]string{"warning API server: list nodes: forbidden: the daemon waits 90s, and goes on without"},
 		},
 		{"no Node", func(f *preflight.Facts) { f.API.NodeMissing = true }, []string{"warning API server: there is no Node object named localhost"}},
 		{

@@ -11,7 +11,7 @@ import (
 // The rest of the object, and all others, are served.
 type Problem struct {
 	// Kind, Namespace and Name say which object: "Service", "EndpointSlice",
-	// "Node" or "ServiceCIDR"; or "Manifest" and a path, for text that cannot be
+	// "Node"; or "Manifest" and a path, for text that cannot be
 	// read as an object.
 	Kind, Namespace, Name string
 	// Where is the place the object was read from, such as

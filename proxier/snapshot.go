@@ -1,8 +1,6 @@
 package proxier
 
 import (
-	"net/netip"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -17,9 +15,6 @@ type Snapshot struct {
 	// OtherNodes are the addresses of the other nodes; nil where those do not
 	// matter or there are none.
 	OtherNodes *OtherNodes
-	// ServiceCIDRs are the ranges ClusterIPs come from, of both families; empty
-	// when unknown.
-	ServiceCIDRs []netip.Prefix
 	// Changes are those of the store that the snapshot holds.
 	Changes Changes
 }

@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -21,7 +20,6 @@ type Store struct {
 	mu       sync.Mutex
 	services map[types.NamespacedName]*ServiceObjects
 	sliceOf  map[types.NamespacedName]types.NamespacedName // slice -> its Service
-	cidrs    map[string][]netip.Prefix                     // ServiceCIDR name -> ranges
 	node     *corev1.Node
 	nodeGone bool // node was deleted since
 
@@ -41,7 +39,6 @@ func NewStore() *Store {
 	return &Store{
 		services: map[types.NamespacedName]*ServiceObjects{},
 		sliceOf:  map[types.NamespacedName]types.NamespacedName{},
-		cidrs:    map[string][]netip.Prefix{},
 
 		otherNodes: map[string][]netip.Addr{},
 		unsorted:   map[types.NamespacedName]bool{},
@@ -114,11 +111,7 @@ func (s *Store) Snapshot() *Snapshot {
 		s.sorted = s.mergeChanged()
 		clear(s.unsorted)
 	}
-	snapshot := &Snapshot{Services: s.sorted, Node: s.node, OtherNodes: s.snapshotOthers(), Changes: s.changes}
-	for _, name := range slices.Sorted(maps.Keys(s.cidrs)) {
-		snapshot.ServiceCIDRs = append(snapshot.ServiceCIDRs, s.cidrs[name]...)
-	}
-	return snapshot
+	return &Snapshot{Services: s.sorted, Node: s.node, OtherNodes: s.snapshotOthers(), Changes: s.changes}
 }
 
 // mergeChanged is s.sorted with the names in s.unsorted brought up to date.
@@ -146,22 +139,30 @@ func (s *Store) mergeChanged() []*ServiceObjects {
 func (s *Store) SetService(service *corev1.Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(nameOf(service), &s.changes.Services, func(o *ServiceObjects) bool {
-		same := o.Service != nil && sameService(o.Service, service)
+	changed := s.update(nameOf(service), func(o *ServiceObjects) bool {
+		if o.Service != nil && sameService(o.Service, service) {
+			return false
+		}
 		o.Service = service
-		return !same
+		return true
 	})
+	if changed {
+		s.changes.Services++
+	}
 }
 
 // DeleteService removes a Service; its slices stay until they are deleted.
 func (s *Store) DeleteService(name types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(name, &s.changes.Services, func(o *ServiceObjects) bool {
+	deleted := s.update(name, func(o *ServiceObjects) bool {
 		had := o.Service != nil
 		o.Service = nil
 		return had
 	})
+	if deleted {
+		s.changes.Services++
+	}
 }
 
 // SetEndpointSlice adds or replaces a slice. One without the label
@@ -179,17 +180,32 @@ func (s *Store) SetEndpointSlice(slice *discoveryv1.EndpointSlice) {
 		return
 	}
 	s.sliceOf[name] = service
-	s.update(service, &s.changes.Endpoints, func(o *ServiceObjects) bool {
+	s.putSlice(service, read)
+}
+
+// putSlice adds or replaces a slice of a Service; s.mu is held. A new Trigger alone
+// makes no difference to what is served, and is told nevertheless: from it until the
+// next pass is what the programming latency is.
+func (s *Store) putSlice(service types.NamespacedName, slice *EndpointSlice) {
+	served := true // whether it makes a difference to what is
+	changed := s.update(service, func(o *ServiceObjects) bool {
 		i, found := slices.BinarySearchFunc(o.Slices, slice.Name, compareSlice)
-		if found {
-			same := o.Slices[i].sameServed(read)
-			o.Slices = slices.Clone(o.Slices)
-			o.Slices[i] = read
-			return !same
+		if !found {
+			o.Slices = slices.Insert(slices.Clone(o.Slices), i, slice)
+			return true
 		}
-		o.Slices = slices.Insert(slices.Clone(o.Slices), i, read)
+		have := o.Slices[i]
+		served = !have.sameServed(slice)
+		if !served && (slice.Trigger.IsZero() || slice.Trigger.Equal(have.Trigger)) {
+			return false
+		}
+		o.Slices = slices.Clone(o.Slices)
+		o.Slices[i] = slice
 		return true
 	})
+	if changed && served {
+		s.changes.Endpoints++
+	}
 }
 
 // DeleteEndpointSlice removes a slice.
@@ -205,24 +221,27 @@ func (s *Store) deleteSlice(name types.NamespacedName) {
 		return
 	}
 	delete(s.sliceOf, name)
-	s.update(service, &s.changes.Endpoints, func(o *ServiceObjects) bool {
+	deleted := s.update(service, func(o *ServiceObjects) bool {
 		i, found := slices.BinarySearchFunc(o.Slices, name.Name, compareSlice)
 		if found {
 			o.Slices = slices.Delete(slices.Clone(o.Slices), i, i+1)
 		}
 		return found
 	})
+	if deleted {
+		s.changes.Endpoints++
+	}
 }
 
-// update replaces the objects of one Service by a changed copy, if change says
-// that they differ in something that is served, and counts that; s.mu is held.
-func (s *Store) update(name types.NamespacedName, count *int, change func(*ServiceObjects) bool) {
+// update replaces the objects of one Service by a copy, if change says that it has
+// changed that, and reports whether it has; s.mu is held.
+func (s *Store) update(name types.NamespacedName, change func(*ServiceObjects) bool) bool {
 	next := ServiceObjects{Name: name}
 	if have := s.services[name]; have != nil {
 		next = *have
 	}
 	if !change(&next) {
-		return
+		return false
 	}
 	if next.Service == nil && len(next.Slices) == 0 {
 		delete(s.services, name)
@@ -230,8 +249,8 @@ func (s *Store) update(name types.NamespacedName, count *int, change func(*Servi
 		s.services[name] = &next
 	}
 	s.unsorted[name] = true
-	*count++
 	s.notify()
+	return true
 }
 
 // SetNode sets this node's object.
@@ -251,28 +270,6 @@ func (s *Store) DeleteNode() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.nodeGone = true
-}
-
-// SetServiceCIDR adds or replaces a ServiceCIDR.
-func (s *Store) SetServiceCIDR(cidr *networkingv1.ServiceCIDR) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	prefixes, _ := ParsePrefixes(cidr.Spec.CIDRs)
-	if slices.Equal(s.cidrs[cidr.Name], prefixes) {
-		return
-	}
-	s.cidrs[cidr.Name] = prefixes
-	s.notify()
-}
-
-// DeleteServiceCIDR removes a ServiceCIDR.
-func (s *Store) DeleteServiceCIDR(name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.cidrs[name]; known {
-		delete(s.cidrs, name)
-		s.notify()
-	}
 }
 
 // sameService and sameNode compare what matters here, so that

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -106,6 +107,50 @@ func TestStoreWakesOnlyForChangesThatMatter(t *testing.T) {
 	s.SetService(labelled)
 	if !woken() {
 		t.Error("not woken by the label that gives the Service to another proxy")
+	}
+}
+
+// How long a change took is measured, also of one that changes nothing here.
+func TestStoreTellsOfANewTrigger(t *testing.T) {
+	triggered := func(at string) *discoveryv1.EndpointSlice {
+		slice := testSlice("a", "web-1", "web")
+		slice.AddressType = discoveryv1.AddressTypeIPv4
+		slice.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"10.1.0.1"}}}
+		if at != "" {
+			slice.Annotations = map[string]string{corev1.EndpointsLastChangeTriggerTime: at}
+		}
+		return slice
+	}
+	const first, second = "2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z"
+	s := NewStore()
+	s.SetService(testService("a", "web"))
+	s.SetEndpointSlice(triggered(first))
+	s.SetSynced()
+	wake := s.Watch()
+	<-wake
+	before := s.Changes()
+	for _, step := range []struct {
+		name, trigger, want string
+		told                bool
+	}{
+		{"the same", first, first, false},
+		{"a new one", second, second, true},
+		{"none", "", second, false},
+	} {
+		s.SetEndpointSlice(triggered(step.trigger))
+		told := false
+		select {
+		case <-wake:
+			told = true
+		default:
+		}
+		slice := s.Snapshot().Services[0].Slices[0]
+		if got := slice.Trigger.Format(time.RFC3339); told != step.told || got != step.want {
+			t.Errorf("%s: told %v, trigger %s; want %v, %s", step.name, told, got, step.told, step.want)
+		}
+		if got := s.Changes(); got != before {
+			t.Errorf("%s counts as a change of what is served: %+v, before %+v", step.name, got, before)
+		}
 	}
 }
 

@@ -48,6 +48,11 @@ when it would not, or with --strict after a warning.`,
 				return err
 			}
 			c, warnings, err := p.load()
+			if err == nil && show {
+				var lost []config.Warning
+				lost, err = c.LostInFile()
+				warnings = append(warnings, lost...)
+			}
 			for _, w := range warnings {
 				cmd.PrintErrln("warning:", w)
 			}

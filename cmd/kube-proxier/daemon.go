@@ -56,7 +56,7 @@ func (d *daemon) command(cmd *cobra.Command, _ []string) error {
 	}
 	switch {
 	case d.flags.WriteConfigTo != "":
-		return writeConfig(c, d.flags.WriteConfigTo)
+		return writeConfig(logger, c, d.flags.WriteConfigTo)
 	case d.flags.InitOnly:
 		return d.initOnly(cmd.Context(), c, cmd.OutOrStdout())
 	}
@@ -68,12 +68,19 @@ func (d *daemon) command(cmd *cobra.Command, _ []string) error {
 	return err
 }
 
-func writeConfig(c *config.Config, path string) error {
+func writeConfig(logger klog.Logger, c *config.Config, path string) error {
 	text, err := c.YAML()
-	if err == nil {
-		err = os.WriteFile(path, text, 0o644)
-	}
 	if err != nil {
+		return fmt.Errorf("--write-config-to: %w", err)
+	}
+	lost, err := c.LostInFile()
+	if err != nil {
+		return fmt.Errorf("--write-config-to: %w", err)
+	}
+	for _, w := range lost {
+		logger.Info("Configuration", "warning", w.String())
+	}
+	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return fmt.Errorf("--write-config-to: %w", err)
 	}
 	return nil

@@ -151,8 +151,8 @@ func (c *Config) Options(family proxier.Family) proxier.Options {
 	}
 }
 
-// YAML is the configuration as a file that Load reads back to the same Config,
-// with all defaults written out.
+// YAML is the configuration as a file, with all defaults written out. Load reads it
+// back to the same Config, but for what LostInFile names.
 func (c *Config) YAML() ([]byte, error) {
 	text, err := yaml.Marshal(c.effective)
 	if err != nil {

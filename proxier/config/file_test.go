@@ -91,13 +91,16 @@ func TestLoadKubeadmFile(t *testing.T) {
 	}
 }
 
-// What YAML writes is read back to the same.
+// What YAML writes is read back to the same; a file says nothing that is lost.
 func TestYAMLRoundTrip(t *testing.T) {
 	file := header + "clusterCIDR: 10.0.0.0/8\nnodePortAddresses: [primary]\nhealthzBindAddress: 192.0.2.7\n" +
 		"iptables: {masqueradeBit: 3, syncPeriod: 1m}\nlogging: {verbosity: 4, vmodule: [{filePattern: x, verbosity: 9}]}\n"
 	want, _, err := Load([]byte(file), "node")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if lost, err := want.LostInFile(); err != nil || len(lost) > 0 {
+		t.Errorf("lost: %q, %v", lines(lost), err)
 	}
 	written, err := want.YAML()
 	if err != nil {

@@ -131,6 +131,8 @@ func TestFlags(t *testing.T) {
 		{"primary", []string{"--nodeport-addresses=primary"}, func(c *Config) bool { return c.NodePortPrimary && c.NodePortAddresses == nil }},
 		{"master", []string{"--master=https://x"}, func(c *Config) bool { return c.Client.Master == "https://x" }},
 		{"bridge", []string{"--detect-local-mode=BridgeInterface", "--pod-bridge-interface=cni0"}, func(c *Config) bool { return c.PodInterface == "cni0" }},
+		{"the longest bridge", []string{"--detect-local-mode=BridgeInterface", "--pod-bridge-interface=abcdefghijklmno"}, func(c *Config) bool { return len(c.PodInterface) == 15 }},
+		{"the longest prefix", []string{"--detect-local-mode=InterfaceNamePrefix", "--pod-interface-name-prefix=abcdefghijklmn"}, func(c *Config) bool { return len(c.PodInterface) == 14 }},
 		{"logging", []string{"-v=4", "--vmodule=a=5,b=6", "--log-flush-frequency=1s"}, func(c *Config) bool {
 			return c.Logging == Logging{Format: "text", Verbosity: 4, VModule: "a=5,b=6", FlushFrequency: time.Second}
 		}},

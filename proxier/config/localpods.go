@@ -21,11 +21,11 @@ func (v *validator) localPods(from *proxyconfig.KubeProxyConfiguration, c *Confi
 		c.ClusterCIDRs = v.clusterCIDRs(from.ClusterCIDR)
 	case proxier.ByNodeCIDR:
 	case proxier.ByBridgeInterface:
-		used = bridge
-		c.PodInterface = v.interfaceName(bridge, from.DetectLocal.BridgeInterface, from.DetectLocalMode)
+		used, c.PodInterface = bridge, from.DetectLocal.BridgeInterface
+		v.podInterface(bridge, c, "an interface's name", maxInterfaceName)
 	case proxier.ByInterfacePrefix:
-		used = prefix
-		c.PodInterface = v.interfaceName(prefix, from.DetectLocal.InterfaceNamePrefix, from.DetectLocalMode)
+		used, c.PodInterface = prefix, from.DetectLocal.InterfaceNamePrefix
+		v.podInterface(prefix, c, "the beginning of interfaces' names", maxInterfacePrefix)
 	default:
 		v.invalid("detectLocalMode", from.DetectLocalMode, fmt.Sprintf("must be %s, %s, %s or %s",
 			proxier.ByClusterCIDR, proxier.ByNodeCIDR, proxier.ByBridgeInterface, proxier.ByInterfacePrefix))
@@ -38,18 +38,22 @@ func (v *validator) localPods(from *proxyconfig.KubeProxyConfiguration, c *Confi
 	}
 }
 
-// maxInterfaceName is the longest name Linux gives an interface (IFNAMSIZ
-// without its terminating zero).
-const maxInterfaceName = 15
+const (
+	// maxInterfaceName is the longest name Linux gives an interface (IFNAMSIZ
+	// without its terminating zero).
+	maxInterfaceName = 15
+	// maxInterfacePrefix leaves room for the "+" that iptables has behind a prefix.
+	maxInterfacePrefix = maxInterfaceName - 1
+)
 
-func (v *validator) interfaceName(path, name string, mode proxyconfig.LocalMode) string {
-	switch {
+// podInterface checks the interface, or the interfaces, that the mode goes by.
+func (v *validator) podInterface(path string, c *Config, what string, longest int) {
+	switch name := c.PodInterface; {
 	case name == "":
-		v.invalid(path, name, fmt.Sprintf("must not be empty with detectLocalMode %s", mode))
-	case len(name) > maxInterfaceName || strings.ContainsFunc(name, notInInterfaceName):
-		v.invalid(path, name, fmt.Sprintf("must be an interface's name: at most %d printable characters without spaces, '/', ':', '+' and quotes", maxInterfaceName))
+		v.invalid(path, name, fmt.Sprintf("must not be empty with detectLocalMode %s", c.LocalPodsMode))
+	case len(name) > longest || strings.ContainsFunc(name, notInInterfaceName):
+		v.invalid(path, name, fmt.Sprintf("must be %s: at most %d printable characters without spaces, '/', ':', '+' and quotes", what, longest))
 	}
-	return name
 }
 
 // notInInterfaceName are characters the kernel refuses in interface names, and

@@ -56,6 +56,8 @@ func TestInvalidValues(t *testing.T) {
 		{"detectLocalMode", "detectLocalMode: Guess", `detectLocalMode: "Guess": must be ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix`},
 		{"no bridge", "detectLocalMode: BridgeInterface", `detectLocal.bridgeInterface: "": must not be empty with detectLocalMode BridgeInterface`},
 		{"no prefix", "detectLocalMode: InterfaceNamePrefix", `detectLocal.interfaceNamePrefix: "": must not be empty`},
+		{"bridge of 16 characters", "{detectLocalMode: BridgeInterface, detectLocal: {bridgeInterface: abcdefghijklmnop}}", `detectLocal.bridgeInterface: "abcdefghijklmnop": must be an interface's name: at most 15 printable`},
+		{"prefix of 15 characters", "{detectLocalMode: InterfaceNamePrefix, detectLocal: {interfaceNamePrefix: abcdefghijklmno}}", `detectLocal.interfaceNamePrefix: "abcdefghijklmno": must be the beginning of interfaces' names: at most 14 printable`},
 		{"bridge that injects", `{detectLocalMode: BridgeInterface, detectLocal: {bridgeInterface: "a\n-A x"}}`, `must be an interface's name`},
 		{"clusterCIDR bare IP", "clusterCIDR: 10.0.0.1", `clusterCIDR: "10.0.0.1": must be one CIDR`},
 		{"clusterCIDR twice the family", "clusterCIDR: 10.0.0.0/8,192.0.2.0/24", `has more than one IPv4 range`},

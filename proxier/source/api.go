@@ -8,8 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,11 +18,13 @@ import (
 )
 
 const (
-	// DefaultNodeWait is how long the start waits for the Node object.
+	// DefaultNodeWait is how long the start waits for the Node object where the
+	// server has none.
 	DefaultNodeWait = 30 * time.Second
-	// serviceCIDRRetry is how often a server that has no ServiceCIDRs is asked
-	// again: it may have been upgraded.
-	serviceCIDRRetry = 15 * time.Minute
+	// nodeListWait bounds the wait for the server to say so. While it is away,
+	// client-go's pauses grow to a minute, for each kind by itself: the Node may
+	// be asked for that much later than the others.
+	nodeListWait = 90 * time.Second
 )
 
 // API watches an API server. What the server does not send, because of the
@@ -34,7 +34,10 @@ const (
 //	                service.kubernetes.io/service-proxy-name), not headless ones
 //	EndpointSlices  not those of headless Services
 //	Nodes           only this one; all, from when the Store wants the others
-//	ServiceCIDRs    all, if the server has them (Kubernetes 1.33)
+//
+// The client needs "list" and "watch" of these three. Without Services or
+// EndpointSlices nothing is served; without Nodes it is, after a while, by a node
+// that knows neither its addresses nor its zone.
 //
 // An object that no longer passes a selector is sent as deleted.
 type API struct {
@@ -42,8 +45,8 @@ type API struct {
 	// NodeName is the name of this node's object; without one, no Node is
 	// watched.
 	NodeName string
-	// NodeWait bounds the wait for that object at the start; 0 means
-	// DefaultNodeWait.
+	// NodeWait bounds the wait for that object at the start, from when the server
+	// has sent all others and says that it has none; 0 means DefaultNodeWait.
 	NodeWait time.Duration
 }
 
@@ -60,31 +63,23 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 	defer tasks.Wait()
 	defer cancel()
 
-	services, slices := a.services(store), a.endpointSlices(store)
+	nodeSeen := make(chan struct{})
+	services, slices, node := a.services(store), a.endpointSlices(store), a.node(store, nodeSeen)
 	tasks.StartWithContext(ctx, services.run)
 	tasks.StartWithContext(ctx, slices.run)
-	tasks.StartWithContext(ctx, func(ctx context.Context) { a.runServiceCIDRs(ctx, store) })
-	nodeSeen := make(chan struct{})
-	if a.NodeName == "" {
-		close(nodeSeen)
-	} else {
-		tasks.StartWithContext(ctx, a.node(store, nodeSeen).run)
+	if a.NodeName != "" {
+		tasks.StartWithContext(ctx, node.run)
 	}
 	others := a.otherNodes(store)
-	patience := time.NewTimer(cmp.Or(a.NodeWait, DefaultNodeWait))
-	defer patience.Stop()
 	if !received(ctx, services.synced) || !received(ctx, slices.synced) {
 		return nil
 	}
-	select {
-	case <-ctx.Done():
+	wanted := store.WantsOtherNodes()
+	tasks.StartWithContext(ctx, func(ctx context.Context) { a.followOtherNodes(ctx, store, others, wanted) })
+	if a.NodeName != "" && !a.awaitNode(ctx, node.synced, nodeSeen) {
 		return nil
-	case <-nodeSeen:
-	case <-patience.C:
-		klog.FromContext(ctx).Info("The Node object did not appear; going on without its addresses and zone. Is the node's name right?", "node", a.NodeName)
 	}
-	tasks.StartWithContext(ctx, func(ctx context.Context) { a.followOtherNodes(ctx, store, others) })
-	if store.WantsOtherNodes() && !received(ctx, others.known) {
+	if wanted && !received(ctx, others.known) {
 		return nil
 	}
 	store.SetSynced()
@@ -126,41 +121,33 @@ func (a *API) node(store *proxier.Store, seen chan struct{}) *reflection[*corev1
 	return newReflection(listWatch(a.Client.Nodes, options), stripNode, set, gone)
 }
 
-func (a *API) serviceCIDRs(store *proxier.Store) *reflection[*networkingv1.ServiceCIDR] {
-	return newReflection(listWatch(a.Client.ServiceCIDRs, metav1.ListOptions{}),
-		stripServiceCIDR, store.SetServiceCIDR, func(name types.NamespacedName) { store.DeleteServiceCIDR(name.Name) })
-}
-
-// runServiceCIDRs follows the ServiceCIDRs where there are any to be had, which
-// a listing finds out: asking for them in vain would be logged again and again.
-func (a *API) runServiceCIDRs(ctx context.Context, store *proxier.Store) {
-	told := false
-	for {
-		_, err := a.Client.ServiceCIDRs.List(ctx, metav1.ListOptions{Limit: 1})
-		if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) && !apierrors.IsMethodNotSupported(err) {
-			a.serviceCIDRs(store).run(ctx)
-			return
-		}
-		if !told {
-			klog.FromContext(ctx).Info("ServiceCIDRs cannot be watched; going on without them", "reason", err)
-			told = true
-		}
-		if !slept(ctx, wait.Jitter(serviceCIDRRetry, 0.1)) {
-			return
-		}
+// awaitNode waits for this node's object; false means that ctx has ended. A server
+// that is away says nothing about the Node: the patience with one that is missing
+// begins when it was asked for and not found.
+func (a *API) awaitNode(ctx context.Context, listed, seen <-chan struct{}) bool {
+	reason := ""
+	if !receivedWithin(ctx, nodeListWait, listed) {
+		reason = "it cannot be listed: may this client list and watch nodes?"
+	} else if !receivedWithin(ctx, a.nodeWait(), seen) {
+		reason = "it did not appear: is the node's name right?"
 	}
-}
-
-// slept waits; false means that ctx has ended.
-func slept(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
+	if ctx.Err() != nil {
 		return false
-	case <-timer.C:
-		return true
 	}
+	if reason != "" {
+		klog.FromContext(ctx).Info("Going on without the Node object, its addresses and its zone", "node", a.NodeName, "reason", reason)
+	}
+	return true
+}
+
+func (a *API) nodeWait() time.Duration { return cmp.Or(a.NodeWait, DefaultNodeWait) }
+
+// receivedWithin is received with a deadline, which false may mean, too. Once c is
+// closed it is true, whatever else has happened by then.
+func receivedWithin(ctx context.Context, d time.Duration, c <-chan struct{}) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return received(ctx, c) || isClosed(c)
 }
 
 // received waits for c to be closed; false means that ctx has ended.

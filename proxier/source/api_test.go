@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,7 +13,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -49,7 +49,6 @@ func clientOf(server *fake.Clientset) *Client {
 		Services:       faked[*corev1.ServiceList]{core.Services(metav1.NamespaceAll)},
 		EndpointSlices: faked[*discoveryv1.EndpointSliceList]{server.DiscoveryV1().EndpointSlices(metav1.NamespaceAll)},
 		Nodes:          faked[*corev1.NodeList]{core.Nodes()},
-		ServiceCIDRs:   faked[*networkingv1.ServiceCIDRList]{server.NetworkingV1().ServiceCIDRs()},
 	}
 }
 
@@ -63,7 +62,7 @@ func (faked[L]) IsWatchListSemanticsUnSupported() bool { return true }
 // list and the watch.
 func startAPI(t *testing.T, client *fake.Clientset) *running {
 	t.Helper()
-	kinds := []string{"services", "endpointslices", "nodes", "servicecidrs"}
+	kinds := []string{"services", "endpointslices", "nodes"}
 	watched := make(chan string, len(kinds))
 	last := len(client.WatchReactionChain) - 1 // the server itself
 	client.WatchReactionChain[last] = announcer{client.WatchReactionChain[last], watched}
@@ -139,39 +138,6 @@ func TestAPIFollowsEndpointSlices(t *testing.T) {
 	r.serves("c only slices")
 }
 
-func TestAPIFollowsServiceCIDRs(t *testing.T) {
-	cidr := func(name, prefix string) *networkingv1.ServiceCIDR {
-		return &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{prefix}}}
-	}
-	client := fake.NewClientset(cidr("a", "10.0.0.0/16"), apiNode("here"))
-	r := startAPI(t, client)
-	r.hasCIDRs("10.0.0.0/16")
-	must[*networkingv1.ServiceCIDR](t)(client.NetworkingV1().ServiceCIDRs().Create(t.Context(), cidr("b", "10.1.0.0/16"), metav1.CreateOptions{}))
-	r.hasCIDRs("10.0.0.0/16", "10.1.0.0/16")
-	if err := client.NetworkingV1().ServiceCIDRs().Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	r.hasCIDRs("10.1.0.0/16")
-}
-
-func (r *running) hasCIDRs(want ...string) {
-	r.t.Helper()
-	for timeout := time.After(deadline); ; {
-		var got []string
-		for _, p := range r.store.Snapshot().ServiceCIDRs {
-			got = append(got, p.String())
-		}
-		if cmp.Equal(got, want) {
-			return
-		}
-		select {
-		case <-r.wake:
-		case <-timeout:
-			r.t.Fatalf("ServiceCIDRs %q, want %q", got, want)
-		}
-	}
-}
-
 // restrictions records the selectors with which each resource is asked for.
 func restrictions(client *fake.Clientset) (get func() map[string][]string) {
 	var mu sync.Mutex
@@ -208,7 +174,6 @@ func TestAPIAsksOnlyForWhatAProxyServes(t *testing.T) {
 		"services":       {"!service.kubernetes.io/service-proxy-name", "spec.clusterIP!=None"},
 		"endpointslices": {"!service.kubernetes.io/headless", ""},
 		"nodes":          {"", "metadata.name=here"},
-		"servicecidrs":   {"", ""},
 	} {
 		want["list "+resource], want["watch "+resource] = selectors, selectors
 	}
@@ -228,17 +193,28 @@ func TestAPIAsksOnlyForWhatAProxyServes(t *testing.T) {
 }
 
 func TestAPIWaitsForItsObjects(t *testing.T) {
+	const never = 100 * time.Hour
+	there := []runtime.Object{apiNode("here")}
 	for name, test := range map[string]struct {
-		objects  []runtime.Object
-		nodeName string
-		appears  time.Duration // when the Node does, if not at once
-		want     time.Duration // until synced
+		objects         []runtime.Object
+		nodeName        string
+		appears         time.Duration // when the Node does, if not at once
+		services, nodes time.Duration // when listings of them are answered
+		want            time.Duration // until synced
+		without         string        // why there is no Node then, as the log has it
 	}{
-		"Node is there":     {[]runtime.Object{apiNode("here")}, "here", 0, 0},
-		"Node comes later":  {nil, "here", 7 * time.Second, 7 * time.Second},
-		"Node never comes":  {nil, "here", 0, DefaultNodeWait},
-		"only another Node": {[]runtime.Object{apiNode("there")}, "here", 0, DefaultNodeWait},
-		"no Node is wanted": {nil, "", 0, 0},
+		"Node is there":       {objects: there, nodeName: "here"},
+		"Node comes later":    {nodeName: "here", appears: 7 * time.Second, want: 7 * time.Second},
+		"Node never comes":    {nodeName: "here", want: DefaultNodeWait, without: "is the node's name right?"},
+		"only another Node":   {objects: []runtime.Object{apiNode("there")}, nodeName: "here", want: DefaultNodeWait, without: "is the node's name right?"},
+		"no Node is wanted":   {},
+		"Services come late":  {objects: there, nodeName: "here", services: 10 * time.Minute, want: 10 * time.Minute},
+		"Node comes late":     {objects: there, nodeName: "here", nodes: time.Minute, want: time.Minute},
+		"Node cannot be had":  {objects: there, nodeName: "here", nodes: never, want: nodeListWait, without: "may this client list and watch nodes?"},
+		"Node after Services": {nodeName: "here", services: 10 * time.Minute, appears: 10*time.Minute + 7*time.Second, want: 10*time.Minute + 7*time.Second},
+		"Services and no Node": {
+			nodeName: "here", services: 10 * time.Minute, want: 10*time.Minute + DefaultNodeWait, without: "is the node's name right?",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -248,7 +224,10 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 				wake := store.Watch()
 				ctx, cancel := context.WithCancel(quietly(t))
 				begin := time.Now()
-				go func() { _ = (&API{Client: clientOf(client), NodeName: test.nodeName}).Run(ctx, store) }() // ends with the context
+				asked := clientOf(client)
+				asked.Services = late[*corev1.ServiceList]{asked.Services, begin.Add(test.services)}
+				asked.Nodes = late[*corev1.NodeList]{asked.Nodes, begin.Add(test.nodes)}
+				go func() { _ = (&API{Client: asked, NodeName: test.nodeName}).Run(ctx, store) }() // ends with the context
 				if test.appears > 0 {
 					time.AfterFunc(test.appears, func() {
 						_, _ = client.CoreV1().Nodes().Create(ctx, apiNode("here"), metav1.CreateOptions{})
@@ -258,8 +237,15 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 				if got := time.Since(begin); got != test.want || !store.Synced() {
 					t.Errorf("synced %v after %v, want %v", store.Synced(), got, test.want)
 				}
-				if node := store.Snapshot().Node; node != nil && node.Name != "here" {
+				node := store.Snapshot().Node
+				if node != nil && node.Name != "here" {
 					t.Errorf("took Node %s for its own", node.Name)
+				}
+				if wanted := test.nodeName != "" && test.without == ""; wanted != (node != nil) {
+					t.Errorf("has the Node %v", node)
+				}
+				if text := logged(ctx); strings.Contains(text, "Going on without") != (test.without != "") || !strings.Contains(text, test.without) {
+					t.Errorf("says %q, want %q", text, test.without)
 				}
 				cancel()
 				synctest.Wait()
@@ -267,6 +253,35 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatIsThereIsNotMissedAtTheDeadline(t *testing.T) {
+	there := make(chan struct{})
+	close(there)
+	for range 100 { // of several that are ready, select takes any
+		if !receivedWithin(t.Context(), 0, there) {
+			t.Fatal("it was there, and is said to be missing")
+		}
+	}
+}
+
+// A late server answers no listing before a moment.
+type late[L runtime.Object] struct {
+	Resource[L]
+
+	from time.Time
+}
+
+// List implements Resource.
+func (l late[L]) List(ctx context.Context, options metav1.ListOptions) (L, error) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Until(l.from)):
+	}
+	return l.Resource.List(ctx, options)
+}
+
+// IsWatchListSemanticsUnSupported is that of faked.
+func (late[L]) IsWatchListSemanticsUnSupported() bool { return true }
 
 // filterNodes makes the fake honour the selector for one Node in listings.
 func filterNodes(client *fake.Clientset, name string) {
@@ -371,50 +386,6 @@ func TestAPIKeepsObjectsWhileTheServerIsAwayAndCatchesUp(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
-}
-
-func TestAPIWithoutServiceCIDRs(t *testing.T) {
-	resource := schema.GroupResource{Group: "networking.k8s.io", Resource: "servicecidrs"}
-	for name, refusal := range map[string]error{
-		"server without them": apierrors.NewNotFound(resource, ""),
-		"no permission":       apierrors.NewForbidden(resource, "", errors.New("RBAC")),
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				client := fake.NewClientset(apiNode("here"), &networkingv1.ServiceCIDR{
-					ObjectMeta: metav1.ObjectMeta{Name: "a"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.0.0.0/16"}},
-				})
-				var mu sync.Mutex
-				asked, refused := 0, true
-				client.PrependReactor("list", "servicecidrs", func(clienttesting.Action) (bool, runtime.Object, error) {
-					mu.Lock()
-					defer mu.Unlock()
-					asked++
-					return refused, nil, refusal
-				})
-				store := proxier.NewStore()
-				wake := store.Watch()
-				ctx, cancel := context.WithCancel(quietly(t))
-				go func() { _ = (&API{Client: clientOf(client), NodeName: "here"}).Run(ctx, store) }() // ends with the context
-				<-wake
-				timer := time.NewTimer(10 * time.Minute)
-				<-timer.C
-				mu.Lock()
-				if asked != 1 {
-					t.Errorf("asked %d times in ten minutes", asked)
-				}
-				refused = false // upgraded
-				mu.Unlock()
-				timer.Reset(10 * time.Minute)
-				<-timer.C
-				if cidrs := store.Snapshot().ServiceCIDRs; len(cidrs) != 1 {
-					t.Errorf("after the upgrade: %v", cidrs)
-				}
-				cancel()
-				synctest.Wait()
-			})
-		})
-	}
 }
 
 func TestAPIKeepsTheNodeWhenItIsDeleted(t *testing.T) {

@@ -32,6 +32,9 @@ type Denial struct {
 	Err  error
 }
 
+// ListNodes is the Read of a Denial without which there is service all the same.
+const ListNodes = "list nodes"
+
 // askPatience bounds all questions of Ask together.
 const askPatience = 5 * time.Second
 
@@ -51,7 +54,7 @@ func Ask(ctx context.Context, client *Client, node string) Answer {
 	one.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, node).String()
 	nodes, err := client.Nodes.List(ctx, one)
 	err = listable(nodes, err)
-	a.deny("list nodes", err)
+	a.deny(ListNodes, err)
 	a.NodeMissing = err == nil && len(nodes.Items) == 0
 	return a
 }

@@ -2,11 +2,9 @@ package source
 
 import (
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -154,20 +152,6 @@ func (c *checker) node(raw []byte) {
 		stripNode(n)
 		c.keep(n)
 	}
-}
-
-func (c *checker) serviceCIDR(raw []byte) {
-	cidr := &networkingv1.ServiceCIDR{}
-	if !c.decode(raw, cidr, validation.IsDNS1123Subdomain) {
-		return
-	}
-	_, invalid := proxier.ParsePrefixes(cidr.Spec.CIDRs)
-	for _, text := range invalid {
-		i := slices.Index(cidr.Spec.CIDRs, text)
-		c.problem(fmt.Sprintf("spec.cidrs[%d]", i), text, "is not a CIDR such as 10.96.0.0/12: it is left out")
-	}
-	stripServiceCIDR(cidr)
-	c.keep(cidr)
 }
 
 // portName checks what a port may be called; no name is fine.

@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -27,7 +26,6 @@ type Client struct {
 	Services       Resource[*corev1.ServiceList]
 	EndpointSlices Resource[*discoveryv1.EndpointSliceList]
 	Nodes          Resource[*corev1.NodeList]
-	ServiceCIDRs   Resource[*networkingv1.ServiceCIDRList]
 	// Events are written only.
 	Events record.EventSink
 	// Version asks, once, for what every client may ask.
@@ -42,16 +40,15 @@ type Resource[L runtime.Object] interface {
 
 // NewClient makes a client. It does not talk to the server yet.
 func NewClient(config *rest.Config) (*Client, error) {
-	groups, err := connect(config, corev1.SchemeGroupVersion, discoveryv1.SchemeGroupVersion, networkingv1.SchemeGroupVersion)
+	groups, err := connect(config, corev1.SchemeGroupVersion, discoveryv1.SchemeGroupVersion)
 	if err != nil {
 		return nil, fmt.Errorf("API server %s: %w", config.Host, err)
 	}
-	core, discovery, networking := groups[0], groups[1], groups[2]
+	core, discovery := groups[0], groups[1]
 	return &Client{
 		Services:       resource[corev1.ServiceList, *corev1.ServiceList]{core, "services"},
 		EndpointSlices: resource[discoveryv1.EndpointSliceList, *discoveryv1.EndpointSliceList]{discovery, "endpointslices"},
 		Nodes:          resource[corev1.NodeList, *corev1.NodeList]{core, "nodes"},
-		ServiceCIDRs:   resource[networkingv1.ServiceCIDRList, *networkingv1.ServiceCIDRList]{networking, "servicecidrs"},
 		Events:         eventSink{core},
 		Version: func(ctx context.Context) ([]byte, error) {
 			return core.Get().AbsPath("/version").MaxRetries(0).DoRaw(ctx)
@@ -62,7 +59,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 // newScheme knows the kinds that a Client has.
 func newScheme() *runtime.Scheme {
 	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, networkingv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme} {
 		utilruntime.Must(add(s))
 	}
 	return s

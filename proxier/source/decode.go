@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 
@@ -153,8 +152,6 @@ func versionOf(t typeMeta) (version string, used bool) {
 		return "v1", true
 	case group == discoveryv1.GroupName && t.Kind == "EndpointSlice":
 		return discoveryv1.SchemeGroupVersion.String(), true
-	case group == networkingv1.GroupName && t.Kind == "ServiceCIDR":
-		return networkingv1.SchemeGroupVersion.String(), true
 	}
 	return "", false
 }
@@ -196,8 +193,6 @@ func (d *decoder) object(at place, path string, raw []byte, h header) {
 		c.service(raw)
 	case "EndpointSlice":
 		c.endpointSlice(raw)
-	case "ServiceCIDR":
-		c.serviceCIDR(raw)
 	case "Node":
 		if d.nodeName != "" && h.Metadata.Name != d.nodeName {
 			d.nodes = append(d.nodes, h.Metadata.Name)

@@ -32,7 +32,7 @@ type file struct {
 // load brings the file up to date with data. An edit that an API server would
 // have refused leaves the last good objects in force, as there.
 func (f *file) load(data []byte, nodeName string) {
-	if f.good != nil && len(data) == 0 {
+	if len(data) == 0 && f.good != nil && len(f.good.items) > 0 {
 		// Most likely somebody is about to write it.
 		f.stale = "is empty: what it held before stays in force; remove the file to remove its objects"
 		return

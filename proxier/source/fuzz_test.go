@@ -16,7 +16,6 @@ func FuzzManifests(f *testing.F) {
 		strings.Replace(web, "name: web", `name: "\n-A INPUT -j ACCEPT"`, 1),
 		strings.Replace(web, "10.0.0.1", "010.0.0.1, clusterIPs: [None]", 1),
 		strings.Replace(webSlice, "port: 8080", "name: null, port: -1", 1),
-		"apiVersion: networking.k8s.io/v1\nkind: ServiceCIDR\nmetadata: {name: a}\nspec: {cidrs: ['::/0', x]}\n",
 		"apiVersion: v1\nkind: Node\nmetadata: {name: here}\nstatus: {addresses: [{type: InternalIP, address: x}]}\n",
 		"apiVersion: v1\nkind: NodeList\nitems: [null, 1, {metadata: {name: here}}]\n",
 	} {

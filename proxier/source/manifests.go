@@ -12,7 +12,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -190,8 +189,6 @@ func (m *merger) add(c *content) {
 			m.objects.Services = append(m.objects.Services, object)
 		case *discoveryv1.EndpointSlice:
 			m.objects.EndpointSlices = append(m.objects.EndpointSlices, object)
-		case *networkingv1.ServiceCIDR:
-			m.objects.ServiceCIDRs = append(m.objects.ServiceCIDRs, object)
 		case *corev1.Node:
 			if m.nodeName == "" {
 				m.unnamed = append(m.unnamed, object)

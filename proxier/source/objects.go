@@ -3,7 +3,6 @@ package source
 import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -18,8 +17,7 @@ type Objects struct {
 	// Node is the object of this node; nil when the manifests have none.
 	Node *corev1.Node
 	// OtherNodes are the others.
-	OtherNodes   []*corev1.Node
-	ServiceCIDRs []*networkingv1.ServiceCIDR
+	OtherNodes []*corev1.Node
 	// Skipped counts the objects of kinds that a proxy does not read, by
 	// "apiVersion kind", such as "apps/v1 Deployment".
 	Skipped map[string]int
@@ -39,9 +37,6 @@ func Fill(store *proxier.Store, objects *Objects) {
 func update(store *proxier.Store, have, want *Objects) {
 	replace(have.Services, want.Services, store.SetService, store.DeleteService)
 	replace(have.EndpointSlices, want.EndpointSlices, store.SetEndpointSlice, store.DeleteEndpointSlice)
-	replace(have.ServiceCIDRs, want.ServiceCIDRs, store.SetServiceCIDR, func(name types.NamespacedName) {
-		store.DeleteServiceCIDR(name.Name)
-	})
 	replace(have.OtherNodes, want.OtherNodes, store.SetOtherNode, func(name types.NamespacedName) { store.DeleteOtherNode(name.Name) })
 	// A Node that is gone leaves its last object in force, as on a server.
 	if want.Node != nil && want.Node != have.Node {

@@ -1,9 +1,7 @@
 package source
 
 import (
-	"cmp"
 	"context"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,14 +32,17 @@ func (a *API) otherNodes(store *proxier.Store) *otherNodes {
 
 // followOtherNodes follows the nodes from when the Store first wants them: each of
 // them writes its object every few minutes, and where no Service has an address that
-// may be theirs, nobody needs to hear of it.
-func (a *API) followOtherNodes(ctx context.Context, store *proxier.Store, others *otherNodes) {
+// may be theirs, nobody needs to hear of it. wanted is whether it wants them
+// already, which must be what whoever waits for known goes by: before the Store has
+// synced it tells nobody of a change.
+func (a *API) followOtherNodes(ctx context.Context, store *proxier.Store, others *otherNodes, wanted bool) {
 	changed := store.Watch()
-	for !store.WantsOtherNodes() {
+	for !wanted {
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
+			wanted = store.WantsOtherNodes()
 		}
 	}
 	ended := make(chan struct{})
@@ -49,12 +50,7 @@ func (a *API) followOtherNodes(ctx context.Context, store *proxier.Store, others
 		defer close(ended)
 		others.run(ctx)
 	}()
-	patience := time.NewTimer(cmp.Or(a.NodeWait, DefaultNodeWait))
-	defer patience.Stop()
-	select {
-	case <-ctx.Done():
-	case <-others.synced:
-	case <-patience.C:
+	if !receivedWithin(ctx, a.nodeWait(), others.synced) && ctx.Err() == nil {
 		klog.FromContext(ctx).Info("The Nodes cannot be had; going on without their addresses: a Service that has one of them cuts this node off from that one. May this client list and watch nodes?")
 	}
 	store.OtherNodesKnown()

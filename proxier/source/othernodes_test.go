@@ -98,3 +98,36 @@ func TestOtherNodesThatCannotBeHadHoldUpNothingForLong(t *testing.T) {
 		}
 	})
 }
+
+// A Service may come between the moment in which it is found that nobody wants the
+// other nodes, or somebody does, and that in which the Store has synced.
+func TestOtherNodesAreFollowedThoughTheStoreHasNotSynced(t *testing.T) {
+	for name, wanted := range map[string]bool{"somebody wants them": true, "nobody wants them yet": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := fake.NewClientset(apiNode("here"), apiNode("there"))
+				store := proxier.NewStore()
+				store.AwaitOtherNodes()
+				ctx, cancel := context.WithCancel(quietly(t))
+				a := &API{Client: clientOf(client), NodeName: "here"}
+				others := a.otherNodes(store)
+				go a.followOtherNodes(ctx, store, others, wanted)
+				synctest.Wait()
+				if isClosed(others.known) != wanted {
+					t.Errorf("before a Service claims an address they are known: %v", !wanted)
+				}
+				service := apiService("edge", "10.0.0.2")
+				service.Spec.ExternalIPs = []string{"172.18.0.12"}
+				store.SetService(service)
+				synctest.Wait()
+				store.SetSynced()
+				synctest.Wait()
+				if !isClosed(others.known) {
+					t.Error("a Service claims an address, and they are not known")
+				}
+				cancel()
+				synctest.Wait()
+			})
+		})
+	}
+}

@@ -126,10 +126,17 @@ func (r *reflection[T]) unexpected(o any) error {
 
 // done closes c, unless it is closed.
 func done(c chan struct{}) {
+	if !isClosed(c) {
+		close(c)
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
 	select {
 	case <-c:
+		return true
 	default:
-		close(c)
+		return false
 	}
 }
 

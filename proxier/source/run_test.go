@@ -39,6 +39,11 @@ func quietly(t *testing.T) context.Context {
 	return klog.NewContext(context.Background(), ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true))))
 }
 
+// logged is what was logged to a context of quietly.
+func logged(ctx context.Context) string {
+	return klog.FromContext(ctx).GetSink().(ktesting.Underlier).GetBuffer().String()
+}
+
 // start runs a source until the test ends.
 func start(t *testing.T, run func(context.Context, *proxier.Store) error) *running {
 	t.Helper()

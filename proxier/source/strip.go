@@ -3,7 +3,6 @@ package source
 import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -45,11 +44,6 @@ func stripNode(n *corev1.Node) {
 	stripMeta(&n.ObjectMeta, []string{corev1.LabelTopologyZone}, nil)
 	n.Spec = corev1.NodeSpec{PodCIDR: n.Spec.PodCIDR, PodCIDRs: n.Spec.PodCIDRs, Taints: n.Spec.Taints}
 	n.Status = corev1.NodeStatus{Addresses: n.Status.Addresses}
-}
-
-func stripServiceCIDR(c *networkingv1.ServiceCIDR) {
-	stripMeta(&c.ObjectMeta, nil, nil)
-	c.Status = networkingv1.ServiceCIDRStatus{}
 }
 
 // stripMeta keeps what identifies and orders objects, and the listed labels
