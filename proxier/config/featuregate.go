@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"slices"
+	"strconv"
 )
 
 const allowServiceExternalIPs = "AllowServiceExternalIPs"
@@ -53,7 +54,7 @@ func (v *validator) featureGates(written map[string]bool, c *Config) {
 		switch {
 		case !ok:
 			// Clusters set the gates of other components here, too.
-			v.warnings = append(v.warnings, Warning{field, "has no effect: it is no feature gate of the proxy"})
+			v.warnings = append(v.warnings, Warning{v.name("featureGates") + "." + printable(name), "has no effect: it is no feature gate of the proxy"})
 		case g.locked && !on:
 			v.invalidAt(field, on, "is always on and cannot be turned off: must be true")
 		case g.without != "":
@@ -62,4 +63,12 @@ func (v *validator) featureGates(written map[string]bool, c *Config) {
 			c.ExternalIPs = on
 		}
 	}
+}
+
+// printable quotes a name that could garble a line of output.
+func printable(name string) string {
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
 }

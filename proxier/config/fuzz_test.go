@@ -28,6 +28,7 @@ func FuzzFlags(f *testing.F) {
 	f.Add("--iptables-min-sync-period=0s\n--iptables-sync-period=1ms")
 	f.Add("--healthz-port=0\n--metrics-port=-1\n--bind_address=::")
 	f.Add("--proxy-mode\nipvs\n--ipvs-scheduler=mh\n--feature-gates=A=true,A=false,=\n-v=99999999999")
+	f.Add("--feature-gates=\x00=true")
 	f.Add("--cluster-cidr=10.0.0.0/8,,::/0\n--nodeport-addresses=primary,::1\n--")
 	f.Fuzz(func(t *testing.T, line string) {
 		if strings.Contains(line, "config") || !utf8.ValidString(line) { // would read files; YAML cannot say it
