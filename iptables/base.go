@@ -89,9 +89,9 @@ func (w *writer) natBase(trees *natTrees) []*Chain {
 	return chains
 }
 
-// postrouting rewrites the source of hairpin connections, and of those that
-// are marked. The mark is cleared first, so that a packet that passes once more
-// inside a tunnel is not masqueraded twice.
+// postrouting rewrites the source of hairpin connections, by marking them, and of
+// all that are marked. The mark is cleared first, so that a packet that passes once
+// more inside a tunnel is not masqueraded twice.
 func (w *writer) postrouting() []string {
 	translated := []string{"-m conntrack --ctstate DNAT"}
 	if w.virtual() {
@@ -101,7 +101,7 @@ func (w *writer) postrouting() []string {
 	for _, how := range translated {
 		hairpin := rule{matches: []string{how}, target: jump(chainHairpin)}
 		if w.options.BPF {
-			hairpin = rule{matches: []string{how, w.selfMatch()}, target: w.masquerade()}
+			hairpin = rule{matches: []string{how, w.selfMatch()}, target: jump(chainMarkMasq)}
 		}
 		rules = append(rules, hairpin.String())
 	}
