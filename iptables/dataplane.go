@@ -49,6 +49,10 @@ func NewDataplane(kernel Kernel, config Config) *Dataplane {
 	return &Dataplane{kernel: kernel, config: config, refused: map[*proxier.Target]error{}}
 }
 
+// SetDropInvalid is for a kernel that was told otherwise since it was probed. It
+// comes before the first Plan.
+func (d *Dataplane) SetDropInvalid(drop bool) { d.config.DropInvalid = drop }
+
 // Name is "iptables".
 func (d *Dataplane) Name() string { return "iptables" }
 

@@ -18,7 +18,7 @@ func (t *Tool) Probe(ctx context.Context) Features {
 	return Features{
 		RandomFully: t.random,
 		BPF:         t.try(ctx, w.selfMatch()+" -j RETURN"),
-		DropInvalid: !liberal(),
+		DropInvalid: DropInvalid(),
 	}
 }
 
@@ -75,9 +75,10 @@ func (t *Tool) Missing(ctx context.Context, needs []Need) ([]Need, error) {
 	return missing, nil
 }
 
-// liberal reports whether conntrack is told to take TCP packets out of the
-// window for valid (nf_conntrack-sysctl in the kernel's documentation).
-func liberal() bool {
+// DropInvalid is the feature of that name: conntrack is not told to take TCP
+// packets out of the window for valid (nf_conntrack-sysctl in the kernel's
+// documentation).
+func DropInvalid() bool {
 	value, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal")
-	return err == nil && strings.TrimSpace(string(value)) != "0"
+	return err != nil || strings.TrimSpace(string(value)) == "0"
 }

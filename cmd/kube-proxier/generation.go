@@ -121,6 +121,7 @@ func (r *resident) adopt(g *generation) {
 		r.store.AwaitOtherNodes()
 	}
 	r.setParameters(g)
+	g.host.parametersAreSet()
 	counting, stopCounting := context.WithCancel(g.life)
 	g.stopCounting = stopCounting
 	for _, poller := range g.pollers {

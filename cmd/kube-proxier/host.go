@@ -152,6 +152,14 @@ func (h *host) prepare(ctx context.Context, tools []*iptables.Tool) error {
 	return h.watch(ctx)
 }
 
+// parametersAreSet has the rules follow those of the kernel that the configuration
+// has just changed, as far as it could.
+func (h *host) parametersAreSet() {
+	for _, rules := range h.rules {
+		rules.SetDropInvalid(iptables.DropInvalid())
+	}
+}
+
 // reportForeign says which virtual servers do not look like ours.
 func (h *host) reportForeign(ctx context.Context, family proxier.Family, kernel ipvs.Kernel) error {
 	addresses, err := h.familyAddresses(family)(ctx)

@@ -148,7 +148,9 @@ func (f familyRendering) problems() []proxier.Problem {
 // renderFamily makes the rules of one Service, or of all for an empty name.
 func renderFamily(snapshot *proxier.Snapshot, c *config.Config, options proxier.Options, service types.NamespacedName) familyRendering {
 	state := proxier.Build(nil, snapshot, options)
-	compiled := iptables.Compile(nil, state, rulesOptions(c, options.Family, iptables.AllFeatures()))
+	features := iptables.AllFeatures()
+	features.DropInvalid = !c.Conntrack.TCPBeLiberal
+	compiled := iptables.Compile(nil, state, rulesOptions(c, options.Family, features))
 	rendered := familyRendering{state: state, rules: compiled.Ruleset}
 	if service.Name != "" {
 		rendered.rules = compiled.Part(service)
@@ -162,9 +164,6 @@ func renderFamily(snapshot *proxier.Snapshot, c *config.Config, options proxier.
 // rulesOptions is what shapes the rules beside the State.
 func rulesOptions(c *config.Config, family proxier.Family, features iptables.Features) iptables.Options {
 	o := iptables.Options{Features: features, MasqueradeBit: c.MasqueradeBit}
-	if c.Conntrack.TCPBeLiberal {
-		o.DropInvalid = false // also before the parameter is set
-	}
 	if c.Mode == config.ModeIPVS {
 		name := func(set string) string { return ipset.Name(family, set) }
 		o.Virtual = iptables.Virtual{
