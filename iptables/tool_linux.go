@@ -112,7 +112,8 @@ func (t *Tool) String() string {
 	return fmt.Sprintf("%s %s (%s)", baseCommand(t.Family), t.Version, t.Variant)
 }
 
-// Save runs iptables-save for one table.
+// Save runs iptables-save for one table. A table with a rule that it cannot show is
+// an error: it shows nothing of it then, and says that all is well.
 func (t *Tool) Save(ctx context.Context, table string) (string, error) {
 	cmd := t.run(ctx, "-save", "-t", table)
 	var out strings.Builder // and not a Buffer, whose String copies
@@ -121,7 +122,25 @@ func (t *Tool) Save(ctx context.Context, table string) (string, error) {
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("%s-save: %w: %s", t.command, err, strings.TrimSpace(problem.String()))
 	}
+	if problem := incompatible(out.String()); problem != "" {
+		return "", fmt.Errorf("%s-save: %s somebody has written a rule there with nft that iptables cannot show, and that belongs in a table of its own: see nft list table %s %s",
+			t.command, problem, map[proxier.Family]string{proxier.IPv4: "ip", proxier.IPv6: "ip6"}[t.Family], table)
+	}
 	return out.String(), nil
+}
+
+// incompatible is the line of iptables-nft-save that stands for a table; empty where
+// there is none.
+func incompatible(save string) string {
+	for line := range strings.Lines(save) {
+		if !strings.HasPrefix(line, "#") {
+			break
+		}
+		if strings.HasPrefix(line, "# Table `") && strings.Contains(line, "is incompatible") {
+			return strings.TrimSpace(strings.TrimPrefix(line, "# "))
+		}
+	}
+	return ""
 }
 
 // Counters runs iptables-save --counters for one table, and yields its lines as they

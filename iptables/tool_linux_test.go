@@ -3,7 +3,10 @@ package iptables
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
 func TestATestHearsTheToolsWarning(t *testing.T) {
@@ -26,6 +29,32 @@ func TestATestHearsTheToolsWarning(t *testing.T) {
 			err := (&Tool{command: "iptables"}).test(t.Context(), "*nat\nCOMMIT\n")
 			if _, no := refused(err); no == test.want {
 				t.Errorf("refused: %t, %v", no, err)
+			}
+		})
+	}
+}
+
+// What iptables-nft-save 1.8.9 prints, with status 0, of a table with a rule that it
+// cannot show; and of one that has a base chain of somebody else besides.
+func TestATableThatCannotBeShownIsAnError(t *testing.T) {
+	for name, test := range map[string]struct{ output, want string }{
+		"a rule of nft":                {"# Table `filter' is incompatible, use 'nft' tool.\n", "nft list table ip6 filter"},
+		"a base chain of nft":          {"# Table `filter' contains incompatible base-chains, use 'nft' tool to list them.\n*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n", ""},
+		"a comment that says the same": {"*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m comment --comment \"a\n# Table `filter' is incompatible\"\nCOMMIT\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "output"), []byte(test.output), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			script := "#!/bin/sh\nexec /bin/cat " + filepath.Join(dir, "output") + "\n"
+			if err := os.WriteFile(filepath.Join(dir, "ip6tables-save"), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", dir)
+			text, err := (&Tool{Family: proxier.IPv6, command: "ip6tables"}).Save(t.Context(), Filter)
+			if err == nil && (test.want != "" || text != test.output) || err != nil && (test.want == "" || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("%q, %v, want an error with %q", text, err, test.want)
 			}
 		})
 	}
