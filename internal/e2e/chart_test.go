@@ -99,7 +99,7 @@ func configOf(t *testing.T, objects []*unstructured.Unstructured) *config.Config
 	return nil
 }
 
-func TestChartRefusesAddressesThatNobodyReaches(t *testing.T) {
+func TestChartRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"config.healthzBindAddress=127.0.0.1:10256":                                "config.healthzBindAddress 127.0.0.1:10256",
@@ -107,6 +107,7 @@ func TestChartRefusesAddressesThatNobodyReaches(t *testing.T) {
 		"config.healthzBindAddress=[::1]:10256":                                    "config.healthzBindAddress [::1]:10256",
 		"metrics.podMonitor.enabled=true":                                          "metrics.bindAddress 127.0.0.1:10249",
 		"metrics.podMonitor.enabled=true,config.metricsBindAddress=127.0.0.1:7002": "metrics.bindAddress 127.0.0.1:7002",
+		"mode=ipvs,legacyIptables=false":                                           "legacyIptables: false: mode ipvs needs CAP_NET_RAW",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()

@@ -40,6 +40,7 @@ func TestTheAPIServerTakesAllManifests(t *testing.T) {
 		},
 		"monitoring": func(t *testing.T) []*unstructured.Unstructured { return render.Kustomize(t, "monitoring") },
 		"chart":      func(t *testing.T) []*unstructured.Unstructured { return render.Helm(t, chartServer) },
+		"chart ipvs": func(t *testing.T) []*unstructured.Unstructured { return render.Helm(t, chartServer, "--set=mode=ipvs") },
 		"chart with another ConfigMap": func(t *testing.T) []*unstructured.Unstructured {
 			return render.Helm(t, "--set=existingConfigMap=kube-proxy")
 		},
