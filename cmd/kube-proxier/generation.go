@@ -36,7 +36,7 @@ type generation struct {
 }
 
 // prepare makes all that can fail, while another generation may serve. Nothing is
-// written yet.
+// written yet, but parameters of the kernel that the mode cannot do without.
 func (r *resident) prepare(ctx context.Context, c *config.Config) (*generation, error) {
 	g := &generation{config: c, stop: make(chan struct{})}
 	g.life, g.cancel = context.WithCancel(ctx)
@@ -61,7 +61,10 @@ func (r *resident) furnish(g *generation) (err error) {
 	if g.config.Traffic.Counted && !r.dryRun {
 		g.pollers = r.newPollers(g)
 	}
-	return g.host.prepare(g.life, r.tools)
+	if err = g.host.prepare(g.life, r.tools); err != nil || r.dryRun {
+		return err
+	}
+	return g.host.setRequired(g.life, r.tools)
 }
 
 func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.Reconciler, error) {

@@ -96,14 +96,15 @@ func (h *host) dataplanes(ctx context.Context, tool *iptables.Tool) ([]proxier.D
 // followers are the dataplanes of one family that nothing waits for.
 func (h *host) followers(tool *iptables.Tool) []proxier.Dataplane {
 	flows := conntrack.NewDataplane(conntrack.Table{})
+	// They come after the rules, which keep others from what these open. One that
+	// somebody changes, and that cannot be set, holds up nothing else: IPVS mode has
+	// had all it needs before it began.
+	parameters := h.parameters(tool.Family)
 	if h.config.Mode == config.ModeIPVS {
-		return []proxier.Dataplane{flows}
+		return []proxier.Dataplane{parameters, flows}
 	}
 	return []proxier.Dataplane{
-		// They come after the rules, which keep others from what they open; and
-		// nothing but node ports on 127.0.0.1 is lost where they cannot be set.
-		h.parameters(tool.Family),
-		flows.WithoutIPVS(),
+		parameters, flows.WithoutIPVS(),
 		newVirtualLeftovers(h, tool.Family, tablesOf{tool}, h.config.IPVS.DrainTimeout),
 	}
 }
@@ -150,6 +151,26 @@ func (h *host) prepare(ctx context.Context, tools []*iptables.Tool) error {
 		}
 	}
 	return h.watch(ctx)
+}
+
+// setRequired sets parameters of the kernel that IPVS mode cannot do without; none
+// of them matters to another mode. So a change to it is refused where the process
+// may not write them, as in a container that is not privileged, rather than
+// that nothing is served anew from then on.
+func (h *host) setRequired(ctx context.Context, tools []*iptables.Tool) error {
+	if h.config.Mode != config.ModeIPVS {
+		return nil
+	}
+	for _, tool := range tools {
+		plan, err := h.parameters(tool.Family).Plan(ctx, &proxier.State{Family: tool.Family})
+		if err == nil {
+			_, err = plan.Apply(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("mode ipvs over %s: %w; kube-proxier --init-only sets it where that is allowed, such as in the init container of a DaemonSet: kubectl rollout restart", tool.Family, err)
+		}
+	}
+	return nil
 }
 
 // parametersAreSet has the rules follow those of the kernel that the configuration

@@ -52,7 +52,6 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 		&proxier.Poll{Name: addresses.Name(), Glance: addresses.Glance, Forget: addresses.Forget, Share: pollShareSlow, CPUTime: cpuTime, Nudge: bound},
 	}
 	return []proxier.Dataplane{
-		h.parameters(tool.Family),
 		sets,
 		&rulesTurn{rulesOrder: order},
 		servers,
