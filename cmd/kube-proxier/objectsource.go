@@ -42,12 +42,21 @@ func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource,
 		}
 		return &objectSource{run: m.Run, wait: func(context.Context) string { return name + " has not been read to its end" }}, nil
 	}
-	client, err := connectionOf(c).Client()
+	connection := connectionOf(c)
+	client, err := connection.Client()
 	if err != nil {
 		return nil, fmt.Errorf("%w (--manifests needs no API server)", err)
 	}
 	api := &source.API{Client: client, NodeName: c.NodeName}
-	return &objectSource{run: api.Run, wait: func(ctx context.Context) string { return source.Ask(ctx, client, c.NodeName).String() }, client: client}, nil
+	wait := func(ctx context.Context) string {
+		why := source.Ask(ctx, client, c.NodeName).String()
+		if connection.ByService() {
+			why += "; that is the address of a Service, which after a start of the node nobody serves before all objects are there:" +
+				" clientConnection.kubeconfig should name the API server itself"
+		}
+		return why
+	}
+	return &objectSource{run: api.Run, wait: wait, client: client}, nil
 }
 
 // fill runs the source until ctx ends, without waiting for it to clean up.

@@ -48,8 +48,13 @@ func (c Connection) Config() (*rest.Config, error) {
 	return config, nil
 }
 
+// ByService reports whether the API server is reached by the address of its Service,
+// as pods reach it where nothing else is said. A Service proxy may have to serve
+// that before it can.
+func (c Connection) ByService() bool { return c.Kubeconfig == "" && c.Master == "" }
+
 func (c Connection) load() (*rest.Config, error) {
-	if c.Kubeconfig == "" && c.Master == "" {
+	if c.ByService() {
 		config, err := rest.InClusterConfig()
 		if err != nil {
 			return nil, fmt.Errorf("neither a kubeconfig nor --master is given, and this is no pod of a cluster: %w", err)
