@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
+	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
@@ -35,6 +38,34 @@ func TestWhatCannotBeListenedOnIsAnEvent(t *testing.T) {
 	h.node.recorder = nil // without an API server the log says it
 	h.checkFailed(&corev1.Service{}, 31000, inUse)
 	h.serverFailed(inUse)
+}
+
+// Where node ports are narrowed to ranges, health check node ports listen on what
+// the host tells here. Of IPVS mode's thousands of addresses none is the host's.
+func TestServicesAddressesAreNotThisHosts(t *testing.T) {
+	testenv.Need(t, testenv.Root)
+	h := newHealthService(klog.Background(), &config.Config{}, proxier.NewStore(), nodeEvents{}, false)
+	h.add(proxier.IPv4)
+	err := testenv.InNamespace(func() error {
+		for _, command := range []string{
+			"link set lo up",
+			"link add eth0 type bridge", "address add 172.18.0.11/16 dev eth0",
+			"link add kube-ipvs0 type bridge", // not every kernel has dummy devices
+			"address add 10.96.0.1/32 dev kube-ipvs0", "address add fd00:10:96::a/128 dev kube-ipvs0 nodad",
+		} {
+			if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(command)...).CombinedOutput(); err != nil {
+				return fmt.Errorf("ip %s: %w: %s", command, err, out)
+			}
+		}
+		got, err := h.pages.Status.Checks[0].Addresses()
+		if want := "[127.0.0.1 172.18.0.11 ::1]"; fmt.Sprint(got) != want {
+			t.Errorf("%v, want %s", got, want)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A node is offered to load balancers when it serves, not when the program runs.

@@ -23,7 +23,8 @@ type Checks struct {
 	// Failed, if set, is told why the port of a Service cannot be listened on;
 	// not twice in a row of the same. Each Sync tries again.
 	Failed func(service *corev1.Service, port uint16, err error)
-	// Addresses are those of this host; nil for what the kernel says.
+	// Addresses are those of this host itself, each once: without those by which it
+	// attracts traffic to Services.
 	Addresses func() ([]netip.Addr, error)
 
 	mu      sync.Mutex
@@ -114,11 +115,7 @@ func (c *Checks) addresses(narrowed proxier.NodePortAddresses) []netip.Addr {
 	if len(narrowed.Within) == 0 {
 		return everywhere
 	}
-	lookUp := c.Addresses
-	if lookUp == nil {
-		lookUp = hostAddresses
-	}
-	all, err := lookUp()
+	all, err := c.Addresses()
 	if err != nil {
 		return everywhere
 	}

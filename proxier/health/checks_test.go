@@ -227,6 +227,17 @@ func TestChecksListenWhereNodePortsAreServed(t *testing.T) {
 	}
 }
 
+// Addresses that are there twice are no port that is taken.
+func TestAnAddressIsListenedOnOnce(t *testing.T) {
+	c, port := newChecks(t), freePort(t)
+	one := netip.MustParseAddr("127.0.0.1")
+	c.Addresses = func() ([]netip.Addr, error) { return []netip.Addr{one, one}, nil }
+	for range 2 {
+		c.Sync(stateOf(t, []string{"127.0.0.0/8"}, balanced{"web", port, 1}))
+		expect(t, "127.0.0.1", port, "200 1")
+	}
+}
+
 func TestAnAddressThatCannotBeListenedOnOpensNone(t *testing.T) {
 	c, port := newChecks(t), freePort(t)
 	c.Addresses = func() ([]netip.Addr, error) {
@@ -265,24 +276,5 @@ func TestCheckBodies(t *testing.T) {
 			s.local.Store(test.local)
 			compareGolden(t, test.name, ask(&s, http.MethodGet, "/"))
 		})
-	}
-}
-
-func TestHostAddressesAreThoseOfTheInterfaces(t *testing.T) {
-	all, err := hostAddresses()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range all {
-		if a.Is4In6() || a.IsLinkLocalUnicast() && a.Is6() && a.Zone() == "" {
-			t.Errorf("%s cannot be listened on", a)
-		}
-	}
-	want, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(want) > 0 && len(all) == 0 {
-		t.Errorf("no addresses, want those of %v", want)
 	}
 }
