@@ -242,7 +242,13 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 			Drift: true, Noticed: []proxier.Drift{{Cause: proxier.Polled}}, Feud: &proxier.Feud{Wait: 4 * time.Second},
 		})
 	}
-	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: counted{}, Following: true})
+	for _, p := range []proxier.Plan{counted{}, looker{looked: true}, looker{}, nil} {
+		report := proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: p, Following: true}
+		if p == nil {
+			report.Err = errors.New("the table cannot be read")
+		}
+		r.Synced(report)
+	}
 	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, DryRun: true, Last: true})
 	s.metrics.OtherVariant(proxier.IPv4)
 	s.expect("made up reports", map[string]float64{
@@ -254,7 +260,7 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 		passes + "iptables_restore_failures_total" + family:                                           1,
 		passes + "iptables_partial_restore_failures_total" + family:                                   1,
 		"kubeproxy_conntrack_reconciler_deleted_entries_total" + family:                               7,
-		"kubeproxy_conntrack_reconciler_sync_duration_seconds_count" + family:                         1,
+		"kubeproxy_conntrack_reconciler_sync_duration_seconds_count" + family:                         3,
 		passes + "duration_seconds_count" + family:                                                    3,
 	})
 }
@@ -280,6 +286,16 @@ type counted struct{ proxier.Plan }
 func (counted) Empty() bool                     { return false }
 func (counted) Summary() proxier.Summary        { return proxier.Summary{Flows: 7} }
 func (counted) RuleCounts() []proxier.RuleCount { return nil }
+
+// A looker is a plan with nothing to do.
+type looker struct {
+	proxier.Plan
+	looked bool
+}
+
+func (looker) Empty() bool              { return true }
+func (looker) Summary() proxier.Summary { return proxier.Summary{} }
+func (l looker) Looked() bool           { return l.looked }
 
 func TestASuddenLossIsCounted(t *testing.T) {
 	s := newStage(t)
