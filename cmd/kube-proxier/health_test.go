@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,6 +39,38 @@ func TestWhatCannotBeListenedOnIsAnEvent(t *testing.T) {
 	h.node.recorder = nil // without an API server the log says it
 	h.checkFailed(&corev1.Service{}, 31000, inUse)
 	h.serverFailed(inUse)
+}
+
+// As in kube-proxy, work may wait for two sync periods, of the configuration in
+// force.
+func TestHealthIsLostAfterTwoSyncPeriods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHealthService(klog.Background(), &config.Config{SyncPeriod: 10 * time.Second}, proxier.NewStore(), nodeEvents{}, true)
+		h.add(proxier.IPv4)
+		h.progress(proxier.IPv4).Due(proxier.IPv4)
+		var since time.Duration
+		expect := func(at time.Duration, want bool) {
+			t.Helper()
+			<-time.After(at - since)
+			since = at
+			if got := h.health.Healthy(); got != want {
+				t.Errorf("healthy after %s: %t, want %t", at, got, want)
+			}
+		}
+		expect(20*time.Second-1, true)
+		expect(20*time.Second, false)
+		h.begin(&config.Config{SyncPeriod: 30 * time.Second})
+		expect(60*time.Second-1, true)
+		expect(60*time.Second, false)
+		h.begin(&config.Config{SyncPeriod: 31 * time.Second})
+		expect(61*time.Second, true)
+		h.begin(&config.Config{SyncPeriod: time.Second})
+		expect(61*time.Second+1, false)
+		h.progress(proxier.IPv4).Done(&proxier.State{Family: proxier.IPv4}, nil)
+		h.progress(proxier.IPv4).Due(proxier.IPv4)
+		expect(63*time.Second, true)
+		expect(63*time.Second+1, false)
+	})
 }
 
 // Where node ports are narrowed to ranges, health check node ports listen on what

@@ -142,6 +142,36 @@ func TestChecksFollowTheState(t *testing.T) {
 	expect(t, host, other, "refused")
 }
 
+// Load balancers ask as they please.
+func TestChecksAnswerAnyMethodAndPath(t *testing.T) {
+	c, port := newChecks(t), freePort(t)
+	c.Sync(stateOf(t, nil, balanced{"web", port, 2}))
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, "PROPFIND"} {
+		for _, path := range []string{"/", "/x", "/healthz", "//x/../y?z=1"} {
+			request, err := http.NewRequestWithContext(t.Context(), method, fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if err != nil || response.StatusCode != http.StatusOK || response.Header.Get(weightHeader) != "2" {
+				t.Errorf("%s %s: %d, weight %q, %v; want 200 and 2", method, path, response.StatusCode, response.Header.Get(weightHeader), err)
+			}
+			if has := strings.Contains(string(body), `"localEndpoints": 2`); has != (method != http.MethodHead) {
+				t.Errorf("%s %s: the body is %q", method, path, body)
+			}
+		}
+	}
+}
+
 func TestChecksOfAnUnhealthyProxyFail(t *testing.T) {
 	c, port, healthy := newChecks(t), freePort(t), true
 	c.Healthy = func() bool { return healthy }
