@@ -113,8 +113,13 @@ func TestTheTableIsReadOnlyWhenSomethingOfUDPChanged(t *testing.T) {
 		apply(t, d, s)
 	}
 	count(t, "readings after passes without a change", kernel.Reads(), 1)
+	if looked(t, plan(t, d, s)) {
+		t.Error("a plan without a reading says that it has looked")
+	}
 	d.Forget()
-	apply(t, d, s)
+	if p := plan(t, d, s); !looked(t, p) || !p.Empty() {
+		t.Error("a plan that found nothing does not say that it has looked")
+	}
 	count(t, "readings after Forget", kernel.Reads(), 2)
 	store.DeleteService(dns)
 	s = build(store, s)
@@ -122,6 +127,15 @@ func TestTheTableIsReadOnlyWhenSomethingOfUDPChanged(t *testing.T) {
 	apply(t, d, s)
 	count(t, "readings after the Service is gone", kernel.Reads(), 3)
 	count(t, "deletions", kernel.Deletes(), 1)
+}
+
+func looked(t *testing.T, p proxier.Plan) bool {
+	t.Helper()
+	looker, ok := p.(proxier.Looker)
+	if !ok {
+		t.Fatalf("%T does not tell whether it has looked", p)
+	}
+	return looker.Looked()
 }
 
 // A family that the cluster does not have costs no look at a table that may be large.

@@ -56,6 +56,13 @@ type DriftJudge interface {
 	Drift() bool
 }
 
+// A Looker is a Plan that may have been made without looking at the kernel, because
+// nothing has changed that matters to it.
+type Looker interface {
+	// Looked reports whether the kernel was looked at.
+	Looked() bool
+}
+
 // A DriftFinder is a Plan that knows what somebody else changed in the kernel,
 // even where objects have changed, too.
 type DriftFinder interface {

@@ -1,6 +1,7 @@
 package proxier
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -72,6 +73,9 @@ type State struct {
 	options    Options
 	candidates []*Frontend // all frontends of all Services, sorted, with those that lost their place
 }
+
+// LocalPodsMode is how LocalPods were to be recognised.
+func (s *State) LocalPodsMode() LocalPodsMode { return cmp.Or(s.options.LocalPodsMode, ByClusterCIDR) }
 
 // A Service is the part of a State that comes from one Service's objects.
 type Service struct {

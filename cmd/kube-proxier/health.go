@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/kube-proxier/kube-proxier/ipvs/device"
 	"github.com/kube-proxier/kube-proxier/preflight"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
@@ -68,10 +70,13 @@ func (h *healthService) add(family proxier.Family) {
 	if h == nil {
 		return
 	}
-	checks := &health.Checks{Family: family, Healthy: h.health.Healthy, Failed: h.checkFailed}
+	checks := &health.Checks{Family: family, Healthy: h.health.Healthy, Failed: h.checkFailed, Addresses: ownAddresses}
 	h.pages.Status.Checks = append(h.pages.Status.Checks, checks)
 	h.families[family] = health.Progress{Health: h.health, Checks: checks}
 }
+
+// ownAddresses are this host's, without those of Services on kube-ipvs0.
+func ownAddresses() ([]netip.Addr, error) { return device.Netlink{}.OwnAddresses(context.Background()) }
 
 // progress is who is told of the passes over a family as a whole.
 func (h *healthService) progress(family proxier.Family) proxier.Progress {

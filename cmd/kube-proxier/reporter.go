@@ -15,6 +15,8 @@ type logReporter struct {
 	problems map[string][]proxier.Problem // by who found them: a dataplane, or "" for all
 	refused  map[*proxier.Target]bool
 	feuds    map[string]bool // by dataplane
+	// podsUnknownBy is the mode of which was told that it recognises no pods.
+	podsUnknownBy proxier.LocalPodsMode
 }
 
 // Synced logs one pass.
@@ -22,6 +24,7 @@ func (l *logReporter) Synced(r proxier.Report) {
 	logger := l.logger.WithValues("family", r.Family, "dataplane", r.Dataplane)
 	if !r.Following { // whose State may be an earlier one
 		l.logProblems("", r.State.Problems)
+		l.logLocalPods(r.State)
 	}
 	if finder, ok := r.Plan.(proxier.ProblemFinder); ok {
 		l.logProblems(r.Dataplane, finder.Problems())

@@ -140,6 +140,19 @@ func TestNodeAddresses(t *testing.T) {
 	}
 }
 
+// What programs listen on: not the addresses of Services, but those of loopback.
+func TestOwnAddresses(t *testing.T) {
+	on := func(addr, name string) device.Addr { return device.Addr{Addr: netip.MustParseAddr(addr), Device: name} }
+	h := device.NewHost("dummy", addrs("10.96.0.1", "fd00:10:96::a", "fe80::1"), []device.Addr{
+		on("fe80::2", "eth1"), on("fe80::2", "eth0"), on("192.0.2.7", "eth1"), on("::ffff:192.0.2.7", "eth0"),
+		on("169.254.20.10", "dns0"), on("127.0.0.1", "lo"), on("::1", "lo"), on("fd00:172:18::11", "eth0"),
+	})
+	want := addrs("127.0.0.1", "169.254.20.10", "192.0.2.7", "::1", "fd00:172:18::11", "fe80::2%eth0", "fe80::2%eth1")
+	if got := h.OwnAddresses(); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 // state is a State whose Service addresses are not looked at.
 func state() *proxier.State { return &proxier.State{} }
 

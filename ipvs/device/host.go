@@ -78,6 +78,20 @@ func (h Host) NodeAddresses(family proxier.Family) []netip.Addr {
 	return slices.Compact(out)
 }
 
+// OwnAddresses are those of both families at which programs of this node can
+// listen, loopback among them: all but kube-ipvs0's; sorted, each once. Those of
+// IPv6 that are valid on one link only have its name as their zone.
+func (h Host) OwnAddresses() []netip.Addr {
+	out := make([]netip.Addr, 0, len(h.Others))
+	for _, o := range h.Others {
+		if o.Addr.Is6() && o.Addr.IsLinkLocalUnicast() {
+			o.Addr = o.Addr.WithZone(o.Device)
+		}
+		out = append(out, o.Addr)
+	}
+	return slices.Compact(out)
+}
+
 // BoundOf are the addresses of a family on kube-ipvs0, sorted.
 func (h Host) BoundOf(family proxier.Family) []netip.Addr { return of(family, h.Bound) }
 

@@ -31,7 +31,17 @@ const (
 const attempts = 5
 
 // List returns what is there.
-func (k Netlink) List(ctx context.Context) (Host, error) {
+func (k Netlink) List(ctx context.Context) (Host, error) { return ask(ctx, k.list) }
+
+// OwnAddresses are those of Host.OwnAddresses. It does not look at routes, of
+// which there may be very many.
+func (k Netlink) OwnAddresses(ctx context.Context) ([]netip.Addr, error) {
+	host, err := ask(ctx, k.addresses)
+	return host.OwnAddresses(), err
+}
+
+// ask asks again when changes came in between.
+func ask(ctx context.Context, list func(*netlink.Handle) (Host, error)) (Host, error) {
 	h, err := netlink.NewHandle(syscall.NETLINK_ROUTE)
 	if err != nil {
 		return Host{}, fmt.Errorf("list addresses: %w", err)
@@ -39,7 +49,7 @@ func (k Netlink) List(ctx context.Context) (Host, error) {
 	defer h.Close()
 	var host Host
 	for range attempts {
-		if host, err = k.list(h); !errors.Is(err, netlink.ErrDumpInterrupted) || ctx.Err() != nil {
+		if host, err = list(h); !errors.Is(err, netlink.ErrDumpInterrupted) || ctx.Err() != nil {
 			break
 		}
 	}
@@ -50,6 +60,19 @@ func (k Netlink) List(ctx context.Context) (Host, error) {
 }
 
 func (k Netlink) list(h *netlink.Handle) (Host, error) {
+	host, err := k.addresses(h)
+	if err != nil {
+		return Host{}, err
+	}
+	retired, err := retiredRoutes(h)
+	if err != nil {
+		return Host{}, err
+	}
+	return host.WithRetired(retired), nil
+}
+
+// addresses is the Host without what routes tell.
+func (k Netlink) addresses(h *netlink.Handle) (Host, error) {
 	links, err := h.LinkList()
 	if err != nil {
 		return Host{}, err
@@ -85,11 +108,7 @@ func (k Netlink) list(h *netlink.Handle) (Host, error) {
 			others = append(others, Addr{addr, name})
 		}
 	}
-	retired, err := retiredRoutes(h)
-	if err != nil {
-		return Host{}, err
-	}
-	return NewHost(typ, bound, others).WithRetired(retired), nil
+	return NewHost(typ, bound, others), nil
 }
 
 // retiredRoutes are the addresses that routes of ours make local.

@@ -6,11 +6,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
+	"github.com/kube-proxier/kube-proxier/proxier/listen"
 )
 
 // Checks are the health check node ports of one family: a server for each
@@ -21,12 +23,19 @@ type Checks struct {
 	// Healthy is what decides, beside the number of endpoints.
 	Healthy func() bool
 	// Failed, if set, is told why the port of a Service cannot be listened on;
-	// not twice in a row of the same. Each Sync tries again.
+	// not twice in a row of the same. It is tried again every listen.Retry.
 	Failed func(service *corev1.Service, port uint16, err error)
-	// Addresses are those of this host; nil for what the kernel says.
+	// Addresses are those of this host itself, each once: without those by which it
+	// attracts traffic to Services.
 	Addresses func() ([]netip.Addr, error)
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// state is that of the last Sync, and want what it asks for.
+	state *proxier.State
+	want  []proxier.HealthCheck
+	// timer is that of the next attempt without a Sync; nil where there is none.
+	timer   *time.Timer
+	closed  bool
 	servers map[types.NamespacedName]*checkServer
 	failed  map[types.NamespacedName]failure
 }
@@ -43,31 +52,70 @@ type failure struct {
 func (c *Checks) Sync(state *proxier.State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	want := state.HealthChecks()
-	if len(want) == 0 && len(c.servers) == 0 {
+	c.state, c.want = state, state.HealthChecks()
+	c.sync()
+}
+
+// sync makes an attempt. c.mu is held, as in all that follows.
+func (c *Checks) sync() {
+	if c.closed {
+		return
+	}
+	defer c.schedule()
+	if len(c.want) == 0 && len(c.servers) == 0 {
 		c.failed = nil
 		return
 	}
-	addresses := c.addresses(state.NodePortAddresses)
-	c.closeOthers(want)
+	addresses := c.addresses(c.state.NodePortAddresses)
+	c.closeOthers(c.want)
 	failed := map[types.NamespacedName]failure{}
-	for _, w := range want {
+	for _, w := range c.want {
 		if err := c.serve(w, addresses); err != nil {
 			f := failure{w.Port, err.Error()}
 			failed[w.Service.NamespacedName] = f
 			if c.Failed != nil && c.failed[w.Service.NamespacedName] != f {
-				c.Failed(serviceOf(state, w.Service.NamespacedName), w.Port, err)
+				c.Failed(serviceOf(c.state, w.Service.NamespacedName), w.Port, err)
 			}
 		}
 	}
 	c.failed = failed
 }
 
-// Close ends all servers.
+// lookAgain is the time between two looks at the host's addresses, where it depends
+// on them who listens.
+const lookAgain = 30 * time.Second
+
+// schedule sees to what passes do not: where nothing changes, none is made for up
+// to an hour.
+func (c *Checks) schedule() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	switch {
+	case len(c.failed) > 0:
+		c.timer = time.AfterFunc(listen.Retry, c.again)
+	case len(c.want) > 0 && len(c.state.NodePortAddresses.Within) > 0:
+		c.timer = time.AfterFunc(lookAgain, c.again)
+	}
+}
+
+// again makes an attempt without a pass: a port may be free now, and the host may
+// have another address.
+func (c *Checks) again() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sync()
+}
+
+// Close ends all servers. There are none afterwards.
 func (c *Checks) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.want, c.failed = nil, nil
 	c.closeOthers(nil)
+	c.schedule()
+	c.closed = true
 }
 
 // closeOthers ends the servers that are not wanted, so that another Service can
@@ -114,11 +162,7 @@ func (c *Checks) addresses(narrowed proxier.NodePortAddresses) []netip.Addr {
 	if len(narrowed.Within) == 0 {
 		return everywhere
 	}
-	lookUp := c.Addresses
-	if lookUp == nil {
-		lookUp = hostAddresses
-	}
-	all, err := lookUp()
+	all, err := c.Addresses()
 	if err != nil {
 		return everywhere
 	}

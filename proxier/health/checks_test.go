@@ -142,6 +142,36 @@ func TestChecksFollowTheState(t *testing.T) {
 	expect(t, host, other, "refused")
 }
 
+// Load balancers ask as they please.
+func TestChecksAnswerAnyMethodAndPath(t *testing.T) {
+	c, port := newChecks(t), freePort(t)
+	c.Sync(stateOf(t, nil, balanced{"web", port, 2}))
+	client := http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, "PROPFIND"} {
+		for _, path := range []string{"/", "/x", "/healthz", "//x/../y?z=1"} {
+			request, err := http.NewRequestWithContext(t.Context(), method, fmt.Sprintf("http://127.0.0.1:%d%s", port, path), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			response.Body.Close()
+			if err != nil || response.StatusCode != http.StatusOK || response.Header.Get(weightHeader) != "2" {
+				t.Errorf("%s %s: %d, weight %q, %v; want 200 and 2", method, path, response.StatusCode, response.Header.Get(weightHeader), err)
+			}
+			if has := strings.Contains(string(body), `"localEndpoints": 2`); has != (method != http.MethodHead) {
+				t.Errorf("%s %s: the body is %q", method, path, body)
+			}
+		}
+	}
+}
+
 func TestChecksOfAnUnhealthyProxyFail(t *testing.T) {
 	c, port, healthy := newChecks(t), freePort(t), true
 	c.Healthy = func() bool { return healthy }
@@ -227,6 +257,17 @@ func TestChecksListenWhereNodePortsAreServed(t *testing.T) {
 	}
 }
 
+// Addresses that are there twice are no port that is taken.
+func TestAnAddressIsListenedOnOnce(t *testing.T) {
+	c, port := newChecks(t), freePort(t)
+	one := netip.MustParseAddr("127.0.0.1")
+	c.Addresses = func() ([]netip.Addr, error) { return []netip.Addr{one, one}, nil }
+	for range 2 {
+		c.Sync(stateOf(t, []string{"127.0.0.0/8"}, balanced{"web", port, 1}))
+		expect(t, "127.0.0.1", port, "200 1")
+	}
+}
+
 func TestAnAddressThatCannotBeListenedOnOpensNone(t *testing.T) {
 	c, port := newChecks(t), freePort(t)
 	c.Addresses = func() ([]netip.Addr, error) {
@@ -265,24 +306,5 @@ func TestCheckBodies(t *testing.T) {
 			s.local.Store(test.local)
 			compareGolden(t, test.name, ask(&s, http.MethodGet, "/"))
 		})
-	}
-}
-
-func TestHostAddressesAreThoseOfTheInterfaces(t *testing.T) {
-	all, err := hostAddresses()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range all {
-		if a.Is4In6() || a.IsLinkLocalUnicast() && a.Is6() && a.Zone() == "" {
-			t.Errorf("%s cannot be listened on", a)
-		}
-	}
-	want, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(want) > 0 && len(all) == 0 {
-		t.Errorf("no addresses, want those of %v", want)
 	}
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -44,10 +42,15 @@ func (s *checkServer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 // listenOn listens on these addresses and no others. Those that cannot be
 // listened on are named in the error, and no address is added then.
 func (s *checkServer) listenOn(addresses []netip.Addr) error {
+	missing := make(map[netip.Addr]bool, len(addresses))
+	for _, address := range addresses {
+		missing[address] = true
+	}
 	var keep []*checkListener
 	for _, l := range s.listening {
-		if l.Serves() && slices.Contains(addresses, l.address) {
+		if l.Serves() && missing[l.address] {
 			keep = append(keep, l)
+			delete(missing, l.address)
 		} else {
 			l.Close()
 		}
@@ -56,9 +59,10 @@ func (s *checkServer) listenOn(addresses []netip.Addr) error {
 	var added []*checkListener
 	var problems []error
 	for _, address := range addresses {
-		if slices.ContainsFunc(keep, func(l *checkListener) bool { return l.address == address }) {
+		if !missing[address] {
 			continue
 		}
+		delete(missing, address)
 		l, err := s.listen(address)
 		if err != nil {
 			problems = append(problems, err)
@@ -94,37 +98,4 @@ func (s *checkServer) listen(address netip.Addr) (*checkListener, error) {
 		return nil, err
 	}
 	return &checkListener{Opening: opening, address: address}, nil
-}
-
-// hostAddresses are all addresses of this host's interfaces; those of IPv6 that
-// are valid on one link only have its name as their zone.
-func hostAddresses() ([]netip.Addr, error) {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
-	var all []netip.Addr
-	for _, i := range interfaces {
-		addresses, err := i.Addrs()
-		if err != nil {
-			return nil, fmt.Errorf("interface %s: %w", i.Name, err)
-		}
-		for _, a := range addresses {
-			n, ok := a.(*net.IPNet)
-			if !ok {
-				continue
-			}
-			ip, ok := netip.AddrFromSlice(n.IP)
-			if !ok {
-				continue
-			}
-			if ip = ip.Unmap(); ip.Is6() && ip.IsLinkLocalUnicast() {
-				ip = ip.WithZone(i.Name)
-			}
-			if !slices.Contains(all, ip) {
-				all = append(all, ip)
-			}
-		}
-	}
-	return all, nil
 }

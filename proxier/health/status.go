@@ -29,6 +29,7 @@ type Status struct {
 // familyStatus is what is known of one family.
 type familyStatus struct {
 	services   int
+	pods       string
 	problems   []proxier.Problem
 	loss       *lossPage          // the last one
 	other      *otherVariantPage  // what was written last
@@ -67,7 +68,7 @@ func (s *Status) Synced(r proxier.Report) {
 	defer s.mu.Unlock()
 	f := s.family(r.Family)
 	if !r.Following { // whose State may be an earlier one
-		f.services, f.problems = len(r.State.Services), r.State.Problems
+		f.services, f.pods, f.problems = len(r.State.Services), r.State.LocalPods.String(), r.State.Problems
 	}
 	at := now()
 	if r.Loss != nil {
@@ -155,8 +156,10 @@ type familyPage struct {
 	WaitingSince time.Time `json:"waitingSince,omitzero"`
 	LastUpdated  time.Time `json:"lastUpdated,omitzero"`
 	Services     int       `json:"services"`
-	Problems     []string  `json:"problems"`
-	LastLoss     *lossPage `json:"lastLoss,omitempty"`
+	// LocalPods is how pods are told from other clients.
+	LocalPods string    `json:"localPods,omitempty"`
+	Problems  []string  `json:"problems"`
+	LastLoss  *lossPage `json:"lastLoss,omitempty"`
 	// OtherVariant is there once somebody has written with it.
 	OtherVariant *otherVariantPage `json:"otherVariantWritten,omitempty"`
 	Dataplanes   []dataplanePage   `json:"dataplanes"`
@@ -252,7 +255,7 @@ func (f *familyStatus) page(r familyReading) familyPage {
 		return p
 	}
 	p.LastLoss, p.OtherVariant = f.loss, f.other
-	p.Services, p.Problems = f.services, append(p.Problems, texts(f.problems)...)
+	p.Services, p.LocalPods, p.Problems = f.services, f.pods, append(p.Problems, texts(f.problems)...)
 	for _, d := range f.dataplanes {
 		p.Dataplanes = append(p.Dataplanes, d.page())
 	}

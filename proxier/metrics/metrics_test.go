@@ -3,8 +3,10 @@ package metrics_test
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -242,7 +244,13 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 			Drift: true, Noticed: []proxier.Drift{{Cause: proxier.Polled}}, Feud: &proxier.Feud{Wait: 4 * time.Second},
 		})
 	}
-	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: counted{}, Following: true})
+	for _, p := range []proxier.Plan{counted{}, looker{looked: true}, looker{}, nil} {
+		report := proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: p, Following: true}
+		if p == nil {
+			report.Err = errors.New("the table cannot be read")
+		}
+		r.Synced(report)
+	}
 	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, DryRun: true, Last: true})
 	s.metrics.OtherVariant(proxier.IPv4)
 	s.expect("made up reports", map[string]float64{
@@ -254,7 +262,7 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 		passes + "iptables_restore_failures_total" + family:                                           1,
 		passes + "iptables_partial_restore_failures_total" + family:                                   1,
 		"kubeproxy_conntrack_reconciler_deleted_entries_total" + family:                               7,
-		"kubeproxy_conntrack_reconciler_sync_duration_seconds_count" + family:                         1,
+		"kubeproxy_conntrack_reconciler_sync_duration_seconds_count" + family:                         3,
 		passes + "duration_seconds_count" + family:                                                    3,
 	})
 }
@@ -280,6 +288,47 @@ type counted struct{ proxier.Plan }
 func (counted) Empty() bool                     { return false }
 func (counted) Summary() proxier.Summary        { return proxier.Summary{Flows: 7} }
 func (counted) RuleCounts() []proxier.RuleCount { return nil }
+
+// The bounds are kube-proxy's: quantiles of both can be compared, and summed up
+// over a cluster that has both.
+func TestBucketsAreKubeProxys(t *testing.T) {
+	exponential := []float64{.001, .002, .004, .008, .016, .032, .064, .128, .256, .512, 1.024, 2.048, 4.096, 8.192, 16.384}
+	programming := []float64{.25, .5}
+	for second := 1; second < 60; second++ {
+		programming = append(programming, float64(second))
+	}
+	programming = append(programming, 60, 65, 70, 75, 80, 85, 90, 95, 100, 105, 110, 115, 120, 150, 180, 210, 240, 270, 300)
+	values := newStage(t).values()
+	for name, want := range map[string][]float64{
+		passes + "duration_seconds":                      exponential,
+		"kubeproxy_network_programming_duration_seconds": programming,
+	} {
+		var got []float64
+		for sample := range values {
+			if text, ok := strings.CutPrefix(sample, name+`_bucket{ip_family="IPv4",le="`); ok {
+				bound, err := strconv.ParseFloat(strings.TrimSuffix(text, `"}`), 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, bound)
+			}
+		}
+		slices.Sort(got)
+		if want = append(want, math.Inf(1)); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+// A looker is a plan with nothing to do.
+type looker struct {
+	proxier.Plan
+	looked bool
+}
+
+func (looker) Empty() bool              { return true }
+func (looker) Summary() proxier.Summary { return proxier.Summary{} }
+func (l looker) Looked() bool           { return l.looked }
 
 func TestASuddenLossIsCounted(t *testing.T) {
 	s := newStage(t)

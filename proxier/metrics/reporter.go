@@ -137,7 +137,11 @@ func cause(noticed []proxier.Drift) proxier.Cause {
 	return proxier.Compared
 }
 
+// conntracked counts a look at the table of connections. Most passes need none.
 func (r *reporter) conntracked(report proxier.Report) {
+	if looker, ok := report.Plan.(proxier.Looker); ok && !looker.Looked() {
+		return
+	}
 	r.conntrack.WithLabelValues(r.family).Observe(report.Duration.Seconds())
 	if report.Err == nil {
 		r.conntrackDeleted.WithLabelValues(r.family).Add(float64(report.Plan.Summary().Flows))
