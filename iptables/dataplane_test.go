@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,6 +123,38 @@ COMMIT
 	}
 	if diff := cmp.Diff(before, kernel.String()); diff != "" {
 		t.Errorf("after the cleanup the kernel is not as before (-before +after):\n%s", diff)
+	}
+}
+
+// Rules of others that accept are there first, and come to nothing if ours stand
+// below them.
+func TestOurJumpsStandAboveStrangersRules(t *testing.T) {
+	const stranger = "-m comment --comment mine -j ACCEPT"
+	for _, maxNames := range []int{0, 20} {
+		kernel := iptablestest.New()
+		before := parse(t, kernel)
+		for _, table := range before.Tables {
+			for _, chain := range table.Chains {
+				kernel.Must("*" + table.Name + "\n-A " + chain.Name + " " + stranger + "\nCOMMIT\n")
+			}
+		}
+		state := build(t, clustergen.Uniform(20, 2))
+		c := config
+		c.MaxNames = maxNames
+		apply(t, iptables.NewDataplane(kernel, c), state)
+		want, have := iptables.Compile(nil, state, c.Options).Ruleset, parse(t, kernel)
+		for _, table := range before.Tables {
+			for _, builtin := range table.Chains {
+				var rules []string
+				if ours := want.Table(table.Name).Chain(builtin.Name); ours != nil {
+					rules = ours.Rules
+				}
+				got := have.Table(table.Name).Chain(builtin.Name).Rules
+				if diff := cmp.Diff(append(slices.Clone(rules), stranger), got); diff != "" {
+					t.Errorf("at most %d names a call: %s %s (-want +got):\n%s", maxNames, table.Name, builtin.Name, diff)
+				}
+			}
+		}
 	}
 }
 

@@ -11,6 +11,7 @@
 //   - packets: what the scenarios' packet tables promise is what happens
 //     between network namespaces (see stage);
 //   - takeover: kube-proxy's own rules turn into ours under traffic;
+//   - firewall: all that, beside rules and policies of the host's own;
 //   - restart, refusal, lock, hairpin, affinity, distribution, variant.
 //
 // Everything happens in network namespaces of package testenv. The tests need

@@ -69,7 +69,13 @@ func stateOf(t *testing.T, objects *source.Objects, family proxier.Family) *prox
 // castOf is objects and a packet table that are no file.
 func castOf(t *testing.T, objects *source.Objects, table string) *cast {
 	t.Helper()
-	c, err := newCast(&scenarios.Scenario{Config: readConfig(t), Objects: objects, Packets: table})
+	return fullCast(t, &scenarios.Scenario{Config: readConfig(t), Objects: objects, Packets: table})
+}
+
+// fullCast is a scenario all of whose packets can be sent.
+func fullCast(t *testing.T, s *scenarios.Scenario) *cast {
+	t.Helper()
+	c, err := newCast(s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,33 @@ func TestProbeTouchesNothing(t *testing.T) {
 	})
 }
 
+// TestProbeAsksConntrack: where conntrack takes TCP packets out of the window for
+// valid, none is to be dropped for being invalid.
+func TestProbeAsksConntrack(t *testing.T) {
+	eachVariant(t, func(t *testing.T, variant testenv.Variant) {
+		k := newKernel(t, testenv.StartCluster(t).Node("node1").Host, variant, proxier.IPv4)
+		for _, c := range []struct {
+			liberal     string
+			dropInvalid bool
+		}{{"0", true}, {"1", false}} {
+			if err := k.host.Sysctl("netfilter/nf_conntrack_tcp_be_liberal", c.liberal); err != nil {
+				t.Fatal(err)
+			}
+			var found iptables.Features
+			err := k.host.Do(func() error {
+				found = k.tool.Probe(t.Context())
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found.DropInvalid != c.dropInvalid {
+				t.Errorf("nf_conntrack_tcp_be_liberal is %s: DropInvalid is %t, want %t", c.liberal, found.DropInvalid, c.dropInvalid)
+			}
+		}
+	})
+}
+
 // rulesIn are the chains of all tables; the comments of a save have the time.
 func rulesIn(saves map[string]string) map[string]map[string][]string {
 	all := map[string]map[string][]string{}

@@ -26,6 +26,7 @@ func TestLoad(t *testing.T) {
 		name, file string
 		warning    string // part of the only warning
 		err        string // part of the error
+		serves     string // where health and metrics are, where the row is about that
 	}{
 		{name: "only the header", file: header},
 		{name: "JSON", file: `{"apiVersion":"kubeproxy.config.k8s.io/v1alpha1","kind":"KubeProxyConfiguration"}`},
@@ -50,6 +51,11 @@ func TestLoad(t *testing.T) {
 		{name: "no kind", file: "mode: iptables\n", err: `kind ""`},
 		{name: "a list", file: "[1, 2]\n", err: "apiVersion and kind cannot be read"},
 		{name: "tabs", file: header + "iptables:\n\tmasqueradeBit: 14\n", err: "this is not YAML"},
+		{name: "serves over IPv4", file: header, serves: "0.0.0.0:10256 127.0.0.1:10249"},
+		{name: "serves over IPv4 where that is the node's", file: header + "bindAddress: 192.0.2.7\n", serves: "0.0.0.0:10256 127.0.0.1:10249"},
+		{name: "serves over IPv6 for ::", file: header + "bindAddress: \"::\"\n", serves: "[::]:10256 [::1]:10249"},
+		{name: "serves over IPv6 where that is the node's", file: header + "bindAddress: 2001:db8::7\n", serves: "[::]:10256 [::1]:10249"},
+		{name: "serves where it is told in spite of ::", file: header + "bindAddress: \"::\"\nmetricsBindAddress: 127.0.0.1:7\n", serves: "[::]:10256 127.0.0.1:7"},
 		{name: "unquoted ::", file: header + "bindAddress: ::\n", err: "this is not YAML"},
 		{name: "binary", file: "\x7fELF\x00\x01", err: "this is not YAML"},
 		{name: "wrong type", file: header + "oomScoreAdj: many\n", err: "kind KubeProxyConfiguration"},
@@ -68,6 +74,11 @@ func TestLoad(t *testing.T) {
 			if got := lines(warnings); test.warning == "" && len(got) > 0 ||
 				test.warning != "" && (len(got) != 1 || !strings.Contains(got[0], test.warning)) {
 				t.Errorf("got warnings %q, want %q", got, test.warning)
+			}
+			if test.serves != "" {
+				if got := fmt.Sprint(c.HealthzAddress, " ", c.MetricsAddress); got != test.serves {
+					t.Errorf("health and metrics are at %s, want %s", got, test.serves)
+				}
 			}
 		})
 	}

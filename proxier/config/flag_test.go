@@ -109,6 +109,9 @@ func TestFlags(t *testing.T) {
 		{"empty addresses mean the default", []string{"--bind-address=", "--healthz-bind-address=", "--metrics-bind-address="}, func(c *Config) bool {
 			return c.BindAddress.IsUnspecified() && c.HealthzAddress.Port() == 10256 && c.MetricsAddress.Port() == 10249
 		}},
+		{"the flag, other than the field, has no say where is served", []string{"--bind-address=::"}, func(c *Config) bool {
+			return c.BindAddress.String() == "::" && c.HealthzAddress.String() == "0.0.0.0:10256" && c.MetricsAddress.String() == "127.0.0.1:10249"
+		}},
 		{"a port is appended", []string{"--healthz-bind-address=::1"}, func(c *Config) bool { return c.HealthzAddress.String() == "[::1]:10256" }},
 		{"the deprecated port is appended", []string{"--metrics-bind-address=::1", "--metrics-port=7"}, func(c *Config) bool { return c.MetricsAddress.String() == "[::1]:7" }},
 		{"the deprecated port loses against one in the address", []string{"--metrics-bind-address=127.0.0.1:8", "--metrics-port=7"}, func(c *Config) bool { return c.MetricsAddress.Port() == 8 }},
