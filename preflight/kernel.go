@@ -12,15 +12,14 @@ import (
 
 // The parameters that Gather reads.
 const (
-	forward4    = "net.ipv4.ip_forward"
-	forward6    = "net.ipv6.conf.all.forwarding"
-	disableIPv6 = "net.ipv6.conf.all.disable_ipv6"
-	rpFilter    = "net.ipv4.conf.all.rp_filter"
-	bridged4    = "net.bridge.bridge-nf-call-iptables"
-	bridged6    = "net.bridge.bridge-nf-call-ip6tables"
-	liberal     = "net.netfilter.nf_conntrack_tcp_be_liberal"
-	tracked     = "net.netfilter.nf_conntrack_count"
-	maxTracked  = "net.netfilter.nf_conntrack_max"
+	forward4   = "net.ipv4.ip_forward"
+	forward6   = "net.ipv6.conf.all.forwarding"
+	rpFilter   = "net.ipv4.conf.all.rp_filter"
+	bridged4   = "net.bridge.bridge-nf-call-iptables"
+	bridged6   = "net.bridge.bridge-nf-call-ip6tables"
+	liberal    = "net.netfilter.nf_conntrack_tcp_be_liberal"
+	tracked    = "net.netfilter.nf_conntrack_count"
+	maxTracked = "net.netfilter.nf_conntrack_max"
 )
 
 // forwarding is whether the host sends packets on at all.
