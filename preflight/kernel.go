@@ -87,8 +87,6 @@ func (j *judge) parameters(f Facts) {
 			j.add(severity, subject, p.Err.Error(), "", "")
 		case p.Writable:
 			settable++
-		case p.Tolerable():
-			j.ok(subject, fmt.Sprintf("%s is %s, more than the %s that is asked for", p.Name, p.Have, p.Want))
 		default:
 			j.add(severity, subject, fmt.Sprintf("%s is %s, should be %s, and may not be set by this process", p.Name, p.Have, p.Want), p.Why, "")
 		}

@@ -82,23 +82,29 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// A limit above the wanted one is lowered; where that is impossible, nobody has
-// to be told.
-func TestSetToleratesMore(t *testing.T) {
-	limit := func(have string) sysctl.Outcome {
-		return sysctl.Outcome{Parameter: sysctl.Parameter{Name: "net.limit", Want: "100", MoreWillDo: true}, Have: have}
+// What the administrator set higher stays.
+func TestLimitsAreNeverLowered(t *testing.T) {
+	sys := t.TempDir()
+	hash := filepath.Join(sys, "module/nf_conntrack/parameters/hashsize")
+	if err := os.MkdirAll(filepath.Dir(hash), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	for have, want := range map[string]bool{"101": true, "99": false, "": false, "many": false} {
-		if o := limit(have); o.Tolerable() != want {
-			t.Errorf("%q tolerable: %t", have, !want)
+	for have, want := range map[string]string{"200000": "200000", "100000": "131072", "131072": "131072"} {
+		dir := root(t, map[string]string{"net.netfilter.nf_conntrack_max": have})
+		if err := os.WriteFile(hash, []byte(have+"\n"), 0o600); err != nil {
+			t.Fatal(err)
 		}
-	}
-	dir := root(t, map[string]string{"net.limit": "200"})
-	if o := sysctl.Set(dir, []sysctl.Parameter{limit("").Parameter}); len(o) != 1 || o[0].Err != nil {
-		t.Errorf("lowering: %v", o)
-	}
-	if limits := sysctl.Conntrack(config.Conntrack{MaxPerCore: 1}, 1, "/sys"); !limits[0].MoreWillDo || limits[1].MoreWillDo {
-		t.Errorf("%+v", limits)
+		for _, o := range sysctl.Set(dir, sysctl.Conntrack(config.Conntrack{MaxPerCore: 1, Min: 131072}, 4, sys)) {
+			if o.Err != nil {
+				t.Error(o.Err)
+			}
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, "net/netfilter/nf_conntrack_max")); err != nil || strings.TrimSpace(string(b)) != want {
+			t.Errorf("%s connections become %q, want %s (%v)", have, b, want, err)
+		}
+		if b, err := os.ReadFile(hash); err != nil || strings.TrimSpace(string(b)) != have {
+			t.Errorf("%s buckets become %q (%v)", have, b, err)
+		}
 	}
 }
 

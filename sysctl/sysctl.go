@@ -31,9 +31,6 @@ type Parameter struct {
 	Optional bool
 	// AtLeast parameters are numbers that are raised and never lowered.
 	AtLeast bool
-	// MoreWillDo parameters are limits that are lowered where that is possible,
-	// as kube-proxy does; but a higher one that cannot be changed is no error.
-	MoreWillDo bool
 	// Capability is that which a process needs to set it, of capabilities(7); 0
 	// where the permissions of the file decide.
 	Capability int
