@@ -146,7 +146,7 @@ func (w *writer) hairpinEntries(prev *node) []*entry {
 		e := have[addr]
 		if e == nil {
 			e = &entry{place{addr: addr}, []string{rule{
-				src: single(addr), dst: single(addr), comment: "hairpin", target: w.masquerade(),
+				src: single(addr), dst: single(addr), comment: "hairpin", target: masqueradeRandomly,
 			}.String()}}
 		}
 		entries = append(entries, e)
