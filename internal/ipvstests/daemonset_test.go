@@ -38,6 +38,9 @@ func TestTheDaemonSetsPrivilegesSuffice(t *testing.T) {
 		s.feed(t, "", p.file, append([]string{"--init-only"}, args...)...)
 	}
 	p.within = append(withoutSysctls, testenv.Privileges(containers.Containers[0].SecurityContext)...)
+	// Without CAP_SYS_ADMIN schedulers are tried here; a process that was killed meanwhile
+	// has left this.
+	s.feed(t, "", "ipvsadm", "-A", "-t", "198.51.100.1:1", "-s", "rr")
 	p.start(t, args...)
 	p.awaitInForce(t)
 	for _, mode := range []string{"iptables", "ipvs"} {
@@ -54,6 +57,9 @@ func TestTheDaemonSetsPrivilegesSuffice(t *testing.T) {
 			p.repairs(t, m, family)
 			p.awaitInForce(t)
 		}
+	}
+	if servers, err := s.node.Command(t.Context(), "ipvsadm", "-S", "-n").Output(); err != nil || strings.Contains(string(servers), "198.51.100.1") {
+		t.Errorf("error %v, the virtual servers are\n%s", err, servers)
 	}
 	stop := s.stream(t, s.webDials())
 	t.Logf("%d new connections", stop())
