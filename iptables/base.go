@@ -12,6 +12,10 @@ import (
 // affair and never sent.
 const accept = "ACCEPT"
 
+// masqueradeRandomly picks source ports at random, so that two connections made at the
+// same time hardly ever want the same one, which costs the later one a packet.
+const masqueradeRandomly = "-j MASQUERADE --random-fully"
+
 // The comments of jumps from built-in chains. Those that kube-proxy has are
 // the same, so that taking over leaves them alone.
 const (
@@ -108,15 +112,8 @@ func (w *writer) postrouting() []string {
 	return append(rules,
 		fmt.Sprintf("-m mark ! --mark %s/%s -j RETURN", w.mark(), w.mark()),
 		fmt.Sprintf("-j MARK --set-xmark %s/0x0", w.mark()),
-		rule{comment: "masquerade what is marked", target: w.masquerade()}.String(),
+		rule{comment: "masquerade what is marked", target: masqueradeRandomly}.String(),
 	)
-}
-
-func (w *writer) masquerade() string {
-	if w.options.RandomFully {
-		return "-j MASQUERADE --random-fully"
-	}
-	return "-j MASQUERADE"
 }
 
 // selfMatch matches packets whose source is their destination: after DNAT, a

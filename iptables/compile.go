@@ -12,8 +12,6 @@ import (
 
 // Features are what the kernel and the tools are able to do beyond the least.
 type Features struct {
-	// RandomFully: MASQUERADE can pick source ports at random (iptables 1.6.2).
-	RandomFully bool
 	// BPF: the kernel has the bpf match (xt_bpf).
 	BPF bool
 	// DropInvalid is false where the node has nf_conntrack_tcp_be_liberal set,
@@ -24,7 +22,7 @@ type Features struct {
 // AllFeatures are those of a current kernel with current tools, for rules that
 // are printed rather than loaded.
 func AllFeatures() Features {
-	return Features{RandomFully: true, BPF: true, DropInvalid: true}
+	return Features{BPF: true, DropInvalid: true}
 }
 
 // Options are what shapes the rules beside the State.

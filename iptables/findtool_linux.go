@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 
 	goiptables "github.com/coreos/go-iptables/iptables"
@@ -57,10 +58,10 @@ func newTool(family proxier.Family, command string) (*Tool, error) {
 	major, minor, patch := probe.GetIptablesVersion()
 	t := &Tool{
 		Family: family, Version: fmt.Sprintf("%d.%d.%d", major, minor, patch),
-		command: command, random: probe.HasRandomFully(),
+		command: command,
 	}
-	if major < 1 || major == 1 && minor < 6 {
-		return nil, fmt.Errorf("%s is version %s, too old: 1.6.0 or newer is needed, for iptables-restore --wait", command, t.Version)
+	if slices.Compare([]int{major, minor, patch}, []int{1, 6, 2}) < 0 {
+		return nil, fmt.Errorf("%s is version %s, too old: 1.6.2 or newer is needed, for iptables-restore --wait and MASQUERADE --random-fully", command, t.Version)
 	}
 	if t.Variant, err = variantOf(path); err != nil {
 		return nil, err

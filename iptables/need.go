@@ -34,7 +34,7 @@ func Needs(family proxier.Family, virtual bool) []Need {
 		{"match mark", always, true, NAT, "-m mark --mark 0x4000/0x4000 -j RETURN"},
 		{"match addrtype", "node ports, and traffic of this node", true, NAT, "-m addrtype --dst-type LOCAL -j RETURN"},
 		{"target MARK", always, true, NAT, "-j MARK --set-xmark 0x4000/0x4000"},
-		{"target MASQUERADE", always, true, NAT, "-j MASQUERADE"},
+		{"target MASQUERADE", always, true, NAT, masqueradeRandomly},
 		{"target REJECT", "Services without endpoints, whose clients wait in vain without it", false, Filter, "-j REJECT --reject-with " + unreachable},
 		{"match bpf", "pods that reach themselves through a Service; without it, a list of endpoints takes its place", false, NAT, w.selfMatch() + " -j RETURN"},
 	}

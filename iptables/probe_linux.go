@@ -16,7 +16,6 @@ import (
 func (t *Tool) Probe(ctx context.Context) Features {
 	w := writer{state: &proxier.State{Family: t.Family}}
 	return Features{
-		RandomFully: t.random,
 		BPF:         t.try(ctx, w.selfMatch()+" -j RETURN"),
 		DropInvalid: DropInvalid(),
 	}

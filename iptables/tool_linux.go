@@ -42,7 +42,6 @@ type Tool struct {
 	Version string
 
 	command string // "iptables", "ip6tables-legacy"...
-	random  bool
 	// witnesses are told of each write.
 	witnesses []witness
 	// tables is nil where the variant has no lock.

@@ -14,11 +14,14 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
+// probed is where schedulers are tried: at an address for documentation (RFC
+// 5737) that nothing leads to. Whatever is there is a probe's.
+var probed = Place{Protocol: corev1.ProtocolTCP, Addr: netip.MustParseAddrPort("198.51.100.1:1")} //nolint:gochecknoglobals // a constant
+
 // Probe finds out which schedulers the kernel has by making a virtual server
 // with each, in a network namespace that is gone afterwards; the kernel loads
 // its modules as needed. Where no namespace may be made, the virtual servers
-// are made in this one, one after the other, at an address for documentation
-// (RFC 5737) that nothing leads to, and deleted at once.
+// are made in this one, one after the other, and deleted at once.
 func Probe(ctx context.Context) ([]string, error) {
 	var available []string
 	try := func() error {
@@ -27,7 +30,7 @@ func Probe(ctx context.Context) ([]string, error) {
 			return err
 		}
 		defer n.Close()
-		available, err = n.probe(ctx)
+		available, err = probe(ctx, n)
 		return err
 	}
 	err := inNewNamespace(try)
@@ -41,26 +44,41 @@ func Probe(ctx context.Context) ([]string, error) {
 }
 
 // probe tries each scheduler.
-func (n *Netlink) probe(ctx context.Context) ([]string, error) {
-	place := Place{Protocol: corev1.ProtocolTCP, Addr: netip.MustParseAddrPort("198.51.100.1:1")}
+func probe(ctx context.Context, kernel Kernel) ([]string, error) {
 	var available []string
 	for _, scheduler := range proxier.Schedulers {
-		_, err := n.Do(ctx, []Op{
-			{Kind: NewService, Place: place, Settings: Settings{Scheduler: scheduler}},
-			{Kind: DeleteService, Place: place},
-		})
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		err := tryScheduler(context.WithoutCancel(ctx), kernel, scheduler) // what is made is deleted
 		e, ok := errors.AsType[*OpError](err)
 		switch {
 		case err == nil:
 			available = append(available, scheduler)
 		case ok && e.Op.Kind == NewService && e.Errno == syscall.ENOENT: // this is what the question was
-		case ok && e.Errno == syscall.EEXIST:
-			return nil, fmt.Errorf("a virtual server at %s is left over: delete it with ipvsadm -D %[1]s", place)
 		default:
 			return nil, err
 		}
 	}
 	return available, nil
+}
+
+// tryScheduler makes a virtual server and deletes it, also when making it failed:
+// the lost answer may have been a good one. One that was there already says nothing
+// about the scheduler: it is from a probe that was killed, or is under way.
+func tryScheduler(ctx context.Context, kernel Kernel, scheduler string) error {
+	var err error
+	for range attempts {
+		_, err = kernel.Do(ctx, []Op{{Kind: NewService, Place: probed, Settings: Settings{Scheduler: scheduler}}})
+		_, left := kernel.Do(ctx, []Op{{Kind: DeleteService, Place: probed}})
+		if left != nil && !errors.Is(left, syscall.ESRCH) { // which is: there is none
+			return left
+		}
+		if !errors.Is(err, syscall.EEXIST) {
+			return err
+		}
+	}
+	return err
 }
 
 var errNoNamespace = errors.New("may not make a network namespace")

@@ -26,8 +26,8 @@ type Facts struct {
 	Kernel string
 	// NetAdmin tells whether this process has CAP_NET_ADMIN.
 	NetAdmin bool
-	// NoIPv6 tells that the kernel has IPv6 turned off.
-	NoIPv6 bool
+	// NoIPv6 is why this host has no IPv6; nil where it has.
+	NoIPv6 error
 	// Families are those of the tools, IPv4 first.
 	Families []Family
 

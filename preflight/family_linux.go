@@ -8,11 +8,17 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
 
-func families(ctx context.Context, c *config.Config) []Family {
+// families are those of the tools. IPv6's are not looked at where it is not served.
+func families(ctx context.Context, c *config.Config, noIPv6 error) []Family {
 	virtual := c != nil && c.Mode == config.ModeIPVS
 	var out []Family
 	for _, family := range proxier.Families {
 		f := Family{Family: family}
+		if family == proxier.IPv6 && noIPv6 != nil {
+			f.Err = noIPv6
+			out = append(out, f)
+			continue
+		}
 		tool, err := iptables.FindTool(ctx, family)
 		if err != nil {
 			f.Err = err

@@ -44,18 +44,18 @@ func Gather(ctx context.Context, known Known) Facts {
 		Config: known.Config, ConfigError: known.ConfigError, Warnings: known.Warnings,
 		Starting: known.Starting, ModeError: known.ModeError, Schedulers: known.Schedulers,
 		Kernel: kernelRelease(), NetAdmin: hasCapability(unix.CAP_NET_ADMIN),
-		Sysctls:  readSysctls(forward4, forward6, disableIPv6, rpFilter, bridged4, bridged6, liberal, tracked, maxTracked),
+		Sysctls:  readSysctls(forward4, forward6, rpFilter, bridged4, bridged6, liberal, tracked, maxTracked),
 		Required: parameters(known.Required), Wished: parameters(known.Wished),
 		NFTables: nftables(), Proxies: proxies(),
 	}
-	f.NoIPv6 = f.Sysctls[disableIPv6] != "0"
+	f.NoIPv6 = sysctl.CheckIPv6(sysctl.Root)
 	f.Tracked, _ = strconv.Atoi(f.Sysctls[tracked])
 	f.MaxTracked, _ = strconv.Atoi(f.Sysctls[maxTracked])
 	f.Bridges = bridges()
 	if host, err := (device.Netlink{}).List(ctx); err == nil {
 		f.IPVSDevice = host.Type
 	}
-	f.Families = families(ctx, known.Config)
+	f.Families = families(ctx, known.Config, f.NoIPv6)
 	if known.Config != nil && !known.SkipPorts {
 		f.Ports = ports(ctx, known.Config)
 	}

@@ -67,7 +67,7 @@ func chain(name string) iptables.Ruleset {
 }
 
 func parameter(have, want string, writable bool) preflight.Parameter {
-	p := sysctl.Parameter{Name: "net.a", Want: want, Why: "it must be", MoreWillDo: true}
+	p := sysctl.Parameter{Name: "net.a", Want: want, Why: "it must be"}
 	return preflight.Parameter{Outcome: sysctl.Outcome{Parameter: p, Have: have}, Writable: writable}
 }
 
@@ -103,9 +103,16 @@ func TestFindings(t *testing.T) {
 			[]string{"warning iptables: IPv6 does not work: not in PATH: no Service is served over IPv6; install iptables 1.8, and load the modules of its tables; where the cluster has no IPv6"},
 		},
 		{
-			"no IPv6 on the host", func(f *preflight.Facts) { f.Families[1].Err, f.NoIPv6 = errors.New("no table"), true },
-			[]string{"ok iptables: IPv6 is turned off on this host"},
+			"no IPv6 on the host", func(f *preflight.Facts) { f.NoIPv6 = errors.New("IPv6 is off"); f.Families[1].Err = f.NoIPv6 },
+			[]string{"ok iptables: IPv6 is off, and not served"},
 		},
+		{"no IPv6 on the host in a cluster with IPv6", func(f *preflight.Facts) {
+			f.NoIPv6 = errors.New("IPv6 is off")
+			f.Families[1].Err = f.NoIPv6
+			dual := *f.Config
+			dual.ClusterCIDRs = []netip.Prefix{netip.MustParsePrefix("fd00::/56")}
+			f.Config = &dual
+		}, []string{"warning iptables: IPv6 is off, and the configuration speaks of IPv6: no Service is served over IPv6; turn it on"}},
 		{"no tool at all", func(f *preflight.Facts) {
 			f.Families[0].Err, f.Families[1].Err = errors.New("not in PATH"), errors.New("not in PATH")
 		}, []string{"fatal iptables: IPv4", "fatal iptables: IPv6"}},
@@ -195,10 +202,6 @@ func TestFindings(t *testing.T) {
 		{
 			"a wish that cannot be met", func(f *preflight.Facts) { f.Wished = []preflight.Parameter{parameter("0", "1", false)} },
 			[]string{"warning kernel parameters: net.a is 0, should be 1, and may not be set by this process: it must be"},
-		},
-		{
-			"a limit higher than wished", func(f *preflight.Facts) { f.Wished = []preflight.Parameter{parameter("2", "1", false)} },
-			[]string{"ok kernel parameters: net.a is 2, more than the 1 that is asked for"},
 		},
 		{
 			"a need of the mode that cannot be met", func(f *preflight.Facts) { f.Required = []preflight.Parameter{parameter("0", "1", false)} },

@@ -12,15 +12,14 @@ import (
 
 // The parameters that Gather reads.
 const (
-	forward4    = "net.ipv4.ip_forward"
-	forward6    = "net.ipv6.conf.all.forwarding"
-	disableIPv6 = "net.ipv6.conf.all.disable_ipv6"
-	rpFilter    = "net.ipv4.conf.all.rp_filter"
-	bridged4    = "net.bridge.bridge-nf-call-iptables"
-	bridged6    = "net.bridge.bridge-nf-call-ip6tables"
-	liberal     = "net.netfilter.nf_conntrack_tcp_be_liberal"
-	tracked     = "net.netfilter.nf_conntrack_count"
-	maxTracked  = "net.netfilter.nf_conntrack_max"
+	forward4   = "net.ipv4.ip_forward"
+	forward6   = "net.ipv6.conf.all.forwarding"
+	rpFilter   = "net.ipv4.conf.all.rp_filter"
+	bridged4   = "net.bridge.bridge-nf-call-iptables"
+	bridged6   = "net.bridge.bridge-nf-call-ip6tables"
+	liberal    = "net.netfilter.nf_conntrack_tcp_be_liberal"
+	tracked    = "net.netfilter.nf_conntrack_count"
+	maxTracked = "net.netfilter.nf_conntrack_max"
 )
 
 // forwarding is whether the host sends packets on at all.
@@ -88,8 +87,6 @@ func (j *judge) parameters(f Facts) {
 			j.add(severity, subject, p.Err.Error(), "", "")
 		case p.Writable:
 			settable++
-		case p.Tolerable():
-			j.ok(subject, fmt.Sprintf("%s is %s, more than the %s that is asked for", p.Name, p.Have, p.Want))
 		default:
 			j.add(severity, subject, fmt.Sprintf("%s is %s, should be %s, and may not be set by this process", p.Name, p.Have, p.Want), p.Why, "")
 		}

@@ -19,8 +19,8 @@ func (j *judge) family(f Facts, own Family) {
 		severity = Warning
 	}
 	if own.Err != nil {
-		if own.Family == proxier.IPv6 && f.NoIPv6 {
-			j.ok(subject, "IPv6 is turned off on this host, and not served")
+		if own.Family == proxier.IPv6 && f.NoIPv6 != nil {
+			j.withoutIPv6(f)
 			return
 		}
 		do := "install iptables 1.8, and load the modules of its tables"
@@ -43,6 +43,17 @@ func (j *judge) family(f Facts, own Family) {
 			`"kube-proxier cleanup" removes those of both; start the daemon after it, which puts the right ones back`)
 	}
 	j.forwardChain(own)
+}
+
+// withoutIPv6 is about a host that has none.
+func (j *judge) withoutIPv6(f Facts) {
+	const subject = "iptables"
+	if wantsIPv6(f.Config) {
+		j.add(Warning, subject, fmt.Sprintf("%v, and the configuration speaks of IPv6", f.NoIPv6), "no Service is served over IPv6",
+			"turn it on and start the daemon again, or take IPv6 out of bindAddress and clusterCIDR")
+		return
+	}
+	j.ok(subject, fmt.Sprintf("%v, and not served", f.NoIPv6))
 }
 
 // trial is about whether rules could be tried out. That this is not permitted

@@ -16,8 +16,9 @@ import (
 // Sys is where the kernel shows its modules and devices.
 const Sys = "/sys"
 
-// maxConnections bounds conntrack.maxPerCore on large machines, as in
-// kube-proxy: each of a million entries takes about 320 bytes.
+// maxConnections bounds what conntrack.maxPerCore makes on large machines, as in
+// kube-proxy: each of a million entries takes about 320 bytes. It does not bound
+// conntrack.min.
 const maxConnections = 1 << 20
 
 // Conntrack are the parameters that the configuration's conntrack section asks
@@ -40,7 +41,7 @@ func Conntrack(c config.Conntrack, cpus int, sys string) []Parameter {
 	}
 	if limit := connections(c, cpus); limit > 0 {
 		want("nf_conntrack_max", "maxPerCore", strconv.Itoa(limit))
-		parameters[0].MoreWillDo = true
+		parameters[0].AtLeast, parameters[0].ZeroIsNone = true, true // unlike kube-proxy: who set more meant it
 		parameters = append(parameters, Parameter{
 			Name: "module nf_conntrack hashsize", Want: strconv.Itoa(limit / 4), AtLeast: true,
 			File: filepath.Join(sys, "module/nf_conntrack/parameters/hashsize"),

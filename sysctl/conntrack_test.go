@@ -51,7 +51,7 @@ func TestConntrack(t *testing.T) {
 }
 
 func TestSet(t *testing.T) {
-	dir := root(t, map[string]string{"net.a": "0", "net.right": "7", "net.high": "900", "net.low": "20", "net.odd": "many"})
+	dir := root(t, map[string]string{"net.a": "0", "net.right": "7", "net.high": "900", "net.low": "20", "net.odd": "many", "net.unlimited": "0"})
 	parameters := []sysctl.Parameter{
 		{Name: "net.missing", Want: "1", Why: "load the module"},
 		{Name: "net.a", Want: "1"},
@@ -59,6 +59,7 @@ func TestSet(t *testing.T) {
 		{Name: "net.high", Want: "100", AtLeast: true},
 		{Name: "net.low", Want: "100", AtLeast: true},
 		{Name: "net.odd", Want: "100", AtLeast: true},
+		{Name: "net.unlimited", Want: "100", AtLeast: true, ZeroIsNone: true},
 		{Name: "elsewhere", Want: "5", File: filepath.Join(dir, "net", "right")},
 	}
 	var have []string
@@ -72,7 +73,7 @@ func TestSet(t *testing.T) {
 	if d := cmp.Diff(want, have); d != "" {
 		t.Errorf("wanted (-) and got (+) differ:\n%s", d)
 	}
-	for name, want := range map[string]string{"a": "1", "right": "5", "high": "900", "low": "100", "odd": "100"} {
+	for name, want := range map[string]string{"a": "1", "right": "5", "high": "900", "low": "100", "odd": "100", "unlimited": "0"} {
 		if b, err := os.ReadFile(filepath.Join(dir, "net", name)); err != nil || strings.TrimSpace(string(b)) != want {
 			t.Errorf("net.%s is %q, want %q (%v)", name, b, want, err)
 		}
@@ -82,23 +83,29 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// A limit above the wanted one is lowered; where that is impossible, nobody has
-// to be told.
-func TestSetToleratesMore(t *testing.T) {
-	limit := func(have string) sysctl.Outcome {
-		return sysctl.Outcome{Parameter: sysctl.Parameter{Name: "net.limit", Want: "100", MoreWillDo: true}, Have: have}
+// What the administrator set higher stays.
+func TestLimitsAreNeverLowered(t *testing.T) {
+	sys := t.TempDir()
+	hash := filepath.Join(sys, "module/nf_conntrack/parameters/hashsize")
+	if err := os.MkdirAll(filepath.Dir(hash), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	for have, want := range map[string]bool{"101": true, "99": false, "": false, "many": false} {
-		if o := limit(have); o.Tolerable() != want {
-			t.Errorf("%q tolerable: %t", have, !want)
+	for have, want := range map[string]string{"200000": "200000", "100000": "131072", "131072": "131072"} {
+		dir := root(t, map[string]string{"net.netfilter.nf_conntrack_max": have})
+		if err := os.WriteFile(hash, []byte(have+"\n"), 0o600); err != nil {
+			t.Fatal(err)
 		}
-	}
-	dir := root(t, map[string]string{"net.limit": "200"})
-	if o := sysctl.Set(dir, []sysctl.Parameter{limit("").Parameter}); len(o) != 1 || o[0].Err != nil {
-		t.Errorf("lowering: %v", o)
-	}
-	if limits := sysctl.Conntrack(config.Conntrack{MaxPerCore: 1}, 1, "/sys"); !limits[0].MoreWillDo || limits[1].MoreWillDo {
-		t.Errorf("%+v", limits)
+		for _, o := range sysctl.Set(dir, sysctl.Conntrack(config.Conntrack{MaxPerCore: 1, Min: 131072}, 4, sys)) {
+			if o.Err != nil {
+				t.Error(o.Err)
+			}
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, "net/netfilter/nf_conntrack_max")); err != nil || strings.TrimSpace(string(b)) != want {
+			t.Errorf("%s connections become %q, want %s (%v)", have, b, want, err)
+		}
+		if b, err := os.ReadFile(hash); err != nil || strings.TrimSpace(string(b)) != have {
+			t.Errorf("%s buckets become %q (%v)", have, b, err)
+		}
 	}
 }
 

@@ -16,9 +16,6 @@ type Outcome struct {
 	Err error
 }
 
-// Tolerable reports whether nothing is lost when the value stays.
-func (o Outcome) Tolerable() bool { return o.MoreWillDo && o.exceeded(o.Have) }
-
 // Check reads parameters, in their order, and returns those that are to be set
 // and those that cannot be read. Nothing is written.
 func Check(root string, parameters []Parameter) []Outcome {
@@ -39,16 +36,14 @@ func Check(root string, parameters []Parameter) []Outcome {
 
 // Set gives parameters their values, in their order. One that cannot be set
 // does not keep the others from it. What was as it should be is not written,
-// and not in the result; nor is what stays, and may.
+// and not in the result.
 func Set(root string, parameters []Parameter) []Outcome {
 	var outcomes []Outcome
 	for _, o := range Check(root, parameters) {
 		if o.Err == nil {
 			o.Err = change{o.Parameter, o.Have}.set(root)
 		}
-		if o.Err == nil || !o.Tolerable() {
-			outcomes = append(outcomes, o)
-		}
+		outcomes = append(outcomes, o)
 	}
 	return outcomes
 }

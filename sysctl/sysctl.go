@@ -31,9 +31,8 @@ type Parameter struct {
 	Optional bool
 	// AtLeast parameters are numbers that are raised and never lowered.
 	AtLeast bool
-	// MoreWillDo parameters are limits that are lowered where that is possible,
-	// as kube-proxy does; but a higher one that cannot be changed is no error.
-	MoreWillDo bool
+	// ZeroIsNone parameters are limits, of which 0 is none at all.
+	ZeroIsNone bool
 	// Capability is that which a process needs to set it, of capabilities(7); 0
 	// where the permissions of the file decide.
 	Capability int
@@ -52,7 +51,7 @@ func (p Parameter) String() string {
 
 // satisfied reports whether a value will do.
 func (p Parameter) satisfied(have string) bool {
-	return have == p.Want || p.AtLeast && p.exceeded(have)
+	return have == p.Want || p.AtLeast && p.exceeded(have) || p.ZeroIsNone && have == "0"
 }
 
 // exceeded reports whether a value is a number above the wanted one.

@@ -152,3 +152,17 @@ func TestParseVersionRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckIPv6(t *testing.T) {
+	const name = "net.ipv6.conf.all.disable_ipv6"
+	for want, values := range map[string]map[string]string{
+		"": {name: "0"},
+		"turned off on this host by sysctl net.ipv6.conf.all.disable_ipv6=1": {name: "1"},
+		"the kernel has no IPv6": {"net.ipv4.ip_forward": "1"},
+	} {
+		err := sysctl.CheckIPv6(root(t, values))
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: error %v, want %q", values, err, want)
+		}
+	}
+}

@@ -147,8 +147,12 @@ func referenceTo(state *proxier.State, name types.NamespacedName) *corev1.Object
 // reporters tell several of each pass.
 type reporters []proxier.Reporter
 
-// Synced tells each.
+// Synced tells each; but not that it is not the rules' turn, which would be taken
+// for news of them: that nothing of them is refused any more.
 func (rs reporters) Synced(r proxier.Report) {
+	if _, ok := r.Plan.(otherTurn); ok {
+		return
+	}
 	for _, reporter := range rs {
 		reporter.Synced(r)
 	}

@@ -49,6 +49,25 @@ func TestARefusalIsAnEventOnce(t *testing.T) {
 	}
 }
 
+// In IPVS mode each pass has two reports of rules, and one of them is empty.
+func TestARefusalInOneTurnIsAnEventOnce(t *testing.T) {
+	recorder := record.NewFakeRecorder(10)
+	all := reporters{&eventReporter{recorder: recorder, node: "node1"}}
+	state := proxier.Build(nil, clustergen.Uniform(3, 1).Snapshot(), clustergen.Options(proxier.IPv4))
+	rules := proxier.Report{
+		Family: proxier.IPv4, Dataplane: "iptables", State: state,
+		Refused: []proxier.Refusal{{Target: state.Services[1].Targets[0], Err: errors.New("no such match")}},
+	}
+	other := proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: otherTurn{}}
+	for range 3 {
+		all.Synced(rules)
+		all.Synced(other)
+	}
+	if n := len(recorder.Events); n != 1 {
+		t.Errorf("%d events, want 1", n)
+	}
+}
+
 // A foundPlan has found problems.
 type foundPlan struct {
 	otherTurn

@@ -62,19 +62,26 @@ func (t *rulesTurn) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 	if err != nil || !t.last {
 		return plan, err
 	}
-	return lastTurn{plan, t.rulesOrder}, nil
+	return lastTurn{plan.(rulesPlan), t.rulesOrder}, nil
+}
+
+// rulesPlan is all that a plan of rules tells.
+type rulesPlan interface {
+	proxier.Plan
+	proxier.DriftFinder
+	proxier.RuleCounter
 }
 
 // lastTurn is a plan that replaces the rules of iptables mode.
 type lastTurn struct {
-	proxier.Plan
+	rulesPlan
 
 	order *rulesOrder
 }
 
 // Apply replaces the rules; from the next pass on they come first.
 func (p lastTurn) Apply(ctx context.Context) ([]proxier.Refusal, error) {
-	refused, err := p.Plan.Apply(ctx)
+	refused, err := p.rulesPlan.Apply(ctx)
 	if err == nil {
 		p.order.last = false
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
@@ -89,6 +90,48 @@ func TestRulesThatFailStayLast(t *testing.T) {
 	if _, err := plan.Apply(t.Context()); err == nil || !order.last {
 		t.Errorf("error %v, last %t", err, order.last)
 	}
+}
+
+// What a plan of rules tells, it tells in its last turn, too: failed restores are
+// counted, as are rules.
+func TestTheLastTurnTellsAllThatRulesDo(t *testing.T) {
+	kernel := iptablestest.New()
+	kernel.Must("*nat\n:KUBE-SERVICES - [0:0]\n-A KUBE-SERVICES -d 10.96.0.1/32 -j DNAT --to-destination 10.244.1.5:80\nCOMMIT\n")
+	state := proxier.Build(nil, clustergen.Uniform(1, 1).Snapshot(), clustergen.Options(proxier.IPv4))
+	rules := iptables.NewDataplane(kernel, iptables.Config{})
+	order := &rulesOrder{Dataplane: rules, observe: func(ctx context.Context) (iptables.Observation, error) {
+		return observe(ctx, kernel)
+	}}
+	var said [2][]string
+	for i, d := range []proxier.Dataplane{rules, &rulesTurn{rulesOrder: order, last: true}} {
+		plan, err := d.Plan(t.Context(), state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said[i] = optional(plan)
+	}
+	if !slices.Equal(said[0], said[1]) || !slices.Contains(said[1], "RuleCounter") {
+		t.Errorf("the rules' plan tells %v, that of the last turn %v", said[0], said[1])
+	}
+}
+
+// optional are the interfaces beyond Plan that a plan has.
+func optional(plan proxier.Plan) []string {
+	_, rules := plan.(proxier.RuleCounter)
+	_, found := plan.(proxier.DriftFinder)
+	_, judge := plan.(proxier.DriftJudge)
+	_, problems := plan.(proxier.ProblemFinder)
+	_, drains := plan.(proxier.DrainCounter)
+	var names []string
+	for name, has := range map[string]bool{
+		"RuleCounter": rules, "DriftFinder": found, "DriftJudge": judge, "ProblemFinder": problems, "DrainCounter": drains,
+	} {
+		if has {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // turn makes a pass, and reports whether anything was written.

@@ -38,6 +38,9 @@ func TestTheDaemonSetsPrivilegesSuffice(t *testing.T) {
 	configure("iptables")
 	initialize()
 	p.within = append(withoutSysctls, testenv.Privileges(containers.Containers[0].SecurityContext)...)
+	// Without CAP_SYS_ADMIN schedulers are tried here; a process that was killed meanwhile
+	// has left this.
+	s.feed(t, "", "ipvsadm", "-A", "-t", "198.51.100.1:1", "-s", "rr")
 	p.start(t, args...)
 	p.awaitInForce(t)
 	// The init container does not run again when the mode changes live.
@@ -66,6 +69,9 @@ func TestTheDaemonSetsPrivilegesSuffice(t *testing.T) {
 	for i, m := range mischiefs() { // some of which make a pass fail
 		p.repairs(t, m, proxier.Families[i%2])
 		p.awaitInForce(t)
+	}
+	if servers, err := s.node.Command(t.Context(), "ipvsadm", "-S", "-n").Output(); err != nil || strings.Contains(string(servers), "198.51.100.1") {
+		t.Errorf("error %v, the virtual servers are\n%s", err, servers)
 	}
 	stop := s.stream(t, s.webDials())
 	t.Logf("%d new connections", stop())

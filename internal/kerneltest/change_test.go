@@ -17,7 +17,7 @@ import (
 func TestChangesUnderTraffic(t *testing.T) {
 	eachVariant(t, func(t *testing.T, variant testenv.Variant) {
 		c := castOf(t, dumpObjects(t), takeoverTraffic)
-		p := &play{stage: newStage(t, c.places, c.targets()), cast: c, randomPorts: true}
+		p := &play{stage: newStage(t, c.places, c.targets()), cast: c}
 		p.startServers(t)
 		kernels := newKernels(t, p.node1.Host, variant)
 		for _, maxNames := range []int{0, 20} {

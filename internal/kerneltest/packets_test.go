@@ -116,8 +116,6 @@ type play struct {
 	*cast
 	// byDevice: the rules look at devices, which get the packets' names.
 	byDevice bool
-	// randomPorts: MASQUERADE changes the source port.
-	randomPorts bool
 
 	servers map[string]bool // those that run
 }
@@ -133,7 +131,6 @@ func (p *play) prepare(t *testing.T, kernels map[proxier.Family]*kernel) {
 		if family == proxier.IPv4 && state.NodePortAddresses.Loopback {
 			localnet = "1"
 		}
-		p.randomPorts = config.Features.RandomFully
 		p.byDevice = p.byDevice || state.LocalPods.Interface+state.LocalPods.InterfacePrefix != ""
 	}
 	if err := p.node1.Sysctl("ipv4/conf/all/route_localnet", localnet); err != nil {
@@ -355,5 +352,5 @@ func (p *play) sourceFits(s seen, masqueraded bool) (fits, certain bool) {
 	case !slices.Contains(p.node1.Addrs(), s.from.Addr()):
 		return !masqueraded, true
 	}
-	return !p.randomPorts || masqueraded == (s.Peer.Port() != s.from.Port()), false
+	return masqueraded == (s.Peer.Port() != s.from.Port()), false
 }

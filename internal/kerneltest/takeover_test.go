@@ -72,7 +72,7 @@ COMMIT
 func TestTakeover(t *testing.T) {
 	eachVariant(t, func(t *testing.T, variant testenv.Variant) {
 		c := castOf(t, dumpObjects(t), takeoverTraffic)
-		p := &play{stage: newStage(t, c.places, c.targets()), cast: c, randomPorts: true}
+		p := &play{stage: newStage(t, c.places, c.targets()), cast: c}
 		kernels := newKernels(t, p.node1.Host, variant)
 		before := map[proxier.Family]map[string]string{}
 		for family, k := range kernels {

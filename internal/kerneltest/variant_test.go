@@ -31,8 +31,8 @@ func TestProbeTouchesNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !found.BPF || !found.RandomFully {
-					t.Errorf("%s: found %+v, and both are there", k.tool, found)
+				if !found.BPF {
+					t.Errorf("%s: found %+v, and xt_bpf is there", k.tool, found)
 				}
 				if diff := cmp.Diff(rulesIn(before), rulesIn(saveAll(t, k))); diff != "" {
 					t.Errorf("%s: probing changed tables that are %s:\n%s", k.tool, what, diff)
