@@ -255,6 +255,7 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 				}
 				if test.addressed > 0 {
 					time.AfterFunc(test.addressed, func() {
+						store.Snapshot() // the fake reads an object that it has sent: after that was changed in place
 						_, _ = client.CoreV1().Nodes().Update(ctx, apiNode("here"), metav1.UpdateOptions{})
 					})
 				}
