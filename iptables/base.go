@@ -52,7 +52,7 @@ func (w *writer) filterJumps() []*Chain {
 	}
 	return []*Chain{
 		{Name: "INPUT", Policy: accept, Rules: []string{
-			rule{comment: "kubernetes firewall for loopback addresses", target: jump(chainFirewall)}.String(),
+			loopbackJump(firewalling),
 			rule{comment: "kubernetes health check service ports", target: jump(chainNodePorts)}.String(),
 			newTo(externalPortals, chainExternal),
 		}},

@@ -44,6 +44,11 @@ func (j *judge) api(f Facts) {
 			"the daemon waits 30s for it, and goes on without its addresses and zone; with a wrong name no endpoint is this node's, and Services with policy Local drop packets",
 			"give the name that kubectl get nodes shows with --hostname-override, or wait for the kubelet to register the node")
 	}
+	if a.NodeUnaddressed {
+		j.add(Warning, subject, fmt.Sprintf("the Node object %s has no address", f.Config.NodeName),
+			"the daemon waits 30s for one, and goes on without: with nodePortAddresses: [primary] node ports are on all addresses then",
+			"see why the kubelet or the cloud controller reports none")
+	}
 	if a.Ahead > maxSkew || a.Ahead < -maxSkew {
 		direction, apart := "ahead of", a.Ahead
 		if apart < 0 {

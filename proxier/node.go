@@ -70,3 +70,28 @@ func NodeFacts(name string, object *corev1.Node, bindAddress netip.Addr) Node {
 	}
 	return n
 }
+
+// HasAddress reports whether the object says an address of the node.
+func HasAddress(object *corev1.Node) bool { return len(NodeFacts("", object, netip.Addr{}).IPs) > 0 }
+
+// withAddressesOf is the object now, with the addresses of before in each family
+// that now has none of.
+func withAddressesOf(before, now *corev1.Node) *corev1.Node {
+	if before == nil {
+		return now
+	}
+	facts := NodeFacts("", now, netip.Addr{})
+	var kept []corev1.NodeAddress
+	for _, a := range before.Status.Addresses {
+		ip, ok := parseAddr(a.Address)
+		if ok && !facts.IP(FamilyOf(ip)).IsValid() {
+			kept = append(kept, a)
+		}
+	}
+	if len(kept) == 0 {
+		return now
+	}
+	merged := *now
+	merged.Status.Addresses = slices.Concat(now.Status.Addresses, kept)
+	return &merged
+}

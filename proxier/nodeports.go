@@ -27,7 +27,8 @@ func (a NodePortAddresses) Serves(addr netip.Addr) bool {
 
 // nodePortAddresses resolves the operator's choice for one family. Ranges of
 // only the other family leave this one unrestricted, as does one that holds
-// every address.
+// every address. The primary address is never a loopback one: as long as none is
+// known, all others serve.
 func nodePortAddresses(o Options, node Node) NodePortAddresses {
 	within := ofFamily(o.Family, o.NodePortAddresses)
 	if o.NodePortPrimary {
@@ -45,7 +46,7 @@ func nodePortAddresses(o Options, node Node) NodePortAddresses {
 	a := NodePortAddresses{Within: within}
 	// Node ports on ::1 are impossible: the kernel routes no packet from ::1 to
 	// another address, and has no route_localnet for IPv6.
-	if o.Family == IPv4 && o.LocalhostNodePorts {
+	if o.Family == IPv4 && o.LocalhostNodePorts && !o.NodePortPrimary {
 		a.Loopback = len(within) == 0
 		for _, p := range within {
 			a.Loopback = a.Loopback || p.Overlaps(IPv4.Loopback())

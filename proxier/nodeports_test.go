@@ -35,3 +35,45 @@ func TestNodePortAddressesServe(t *testing.T) {
 		})
 	}
 }
+
+// Which addresses a configuration means, for a node at 192.0.2.1 and for one of
+// which no address is known.
+func TestNodePortAddressesOfOptions(t *testing.T) {
+	const loopback = "127.0.0.1"
+	ranges := func(texts ...string) func(*proxier.Options) {
+		return func(o *proxier.Options) { o.NodePortAddresses, _ = proxier.ParsePrefixes(texts) }
+	}
+	primary := func(o *proxier.Options) { o.NodePortPrimary = true }
+	for name, test := range map[string]struct {
+		option  func(*proxier.Options)
+		known   bool // whether the node's address is
+		want    []string
+		wantNot []string
+	}{
+		"all":                  {ranges(), true, []string{"192.0.2.1", "192.0.2.2", loopback}, nil},
+		"a range":              {ranges("192.0.2.2/32"), true, []string{"192.0.2.2"}, []string{"192.0.2.1", loopback}},
+		"a loopback range":     {ranges("127.0.0.1/32"), true, []string{loopback}, []string{"192.0.2.1"}},
+		"primary":              {primary, true, []string{"192.0.2.1"}, []string{"192.0.2.2", loopback}},
+		"primary, none known":  {primary, false, []string{"192.0.2.1", "192.0.2.2"}, []string{loopback}},
+		"ranges of the other":  {ranges("2001:db8::/32"), true, []string{"192.0.2.2", loopback}, nil},
+		"primary at loopback":  {func(o *proxier.Options) { primary(o); o.BindAddress = netip.MustParseAddr(loopback) }, false, []string{"192.0.2.2"}, []string{loopback}},
+		"localhost turned off": {func(o *proxier.Options) { o.LocalhostNodePorts = false }, true, []string{"192.0.2.2"}, []string{loopback}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := proxier.Options{Family: proxier.IPv4, LocalhostNodePorts: true}
+			test.option(&options)
+			store := proxier.NewStore()
+			if test.known {
+				store.SetNode(node("node1", "192.0.2.1"))
+			}
+			addresses := proxier.Build(nil, store.Snapshot(), options).NodePortAddresses
+			for want, texts := range map[bool][]string{true: test.want, false: test.wantNot} {
+				for _, text := range texts {
+					if got := addresses.Serves(netip.MustParseAddr(text)); got != want {
+						t.Errorf("%s is served: %v, want %v", text, got, want)
+					}
+				}
+			}
+		})
+	}
+}

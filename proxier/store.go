@@ -253,10 +253,13 @@ func (s *Store) update(name types.NamespacedName, change func(*ServiceObjects) b
 	return true
 }
 
-// SetNode sets this node's object.
+// SetNode sets this node's object. Of a family in which it has no address, the last
+// ones known stay in force: an object that is made anew has none at first, and the
+// node has not lost them.
 func (s *Store) SetNode(node *corev1.Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	node = withAddressesOf(s.node, node)
 	same := s.node != nil && sameNode(s.node, node)
 	s.node, s.nodeGone = node, false
 	if !same {

@@ -3,6 +3,7 @@ package proxier
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -178,5 +179,53 @@ func TestStoreMergesLikeASort(t *testing.T) {
 				t.Fatalf("%s was deleted", name)
 			}
 		}
+	}
+}
+
+// A Node object that is made anew has no addresses at first. The node has them all
+// the same, and node ports at primary ones must not open everywhere.
+func TestStoreKeepsAddressesThatANodeObjectLacks(t *testing.T) {
+	const internal, external = corev1.NodeInternalIP, corev1.NodeExternalIP
+	type addresses = []corev1.NodeAddress
+	v4, v6 := corev1.NodeAddress{Type: internal, Address: "192.0.2.1"}, corev1.NodeAddress{Type: internal, Address: "2001:db8::1"}
+	other4, other6 := corev1.NodeAddress{Type: external, Address: "192.0.2.7"}, corev1.NodeAddress{Type: internal, Address: "2001:db8::7"}
+	hostname := corev1.NodeAddress{Type: corev1.NodeHostName, Address: "192.0.2.99"}
+	for name, test := range map[string]struct {
+		objects []addresses
+		want    []string
+	}{
+		"none from the beginning":      {[]addresses{nil, {hostname}}, nil},
+		"the first":                    {[]addresses{nil, {v4, v6}}, []string{"192.0.2.1", "2001:db8::1"}},
+		"all gone":                     {[]addresses{{v4, v6}, nil}, []string{"192.0.2.1", "2001:db8::1"}},
+		"all gone, and once more":      {[]addresses{{v6, v4}, {hostname}, nil}, []string{"2001:db8::1", "192.0.2.1"}},
+		"all others":                   {[]addresses{{v4, v6}, {other6, other4}}, []string{"2001:db8::7", "192.0.2.7"}},
+		"one family gone":              {[]addresses{{v4, v6}, {v6}}, []string{"2001:db8::1", "192.0.2.1"}},
+		"one gone, the other changed":  {[]addresses{{v4, v6}, {other6}}, []string{"2001:db8::7", "192.0.2.1"}},
+		"one after the other is there": {[]addresses{{v4}, nil, {v6}, {other4}}, []string{"2001:db8::1", "192.0.2.7"}},
+		"what cannot be read is none":  {[]addresses{{v4}, {{Type: internal, Address: "here"}}}, []string{"192.0.2.1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := NewStore()
+			for i, a := range test.objects {
+				s.SetNode(&corev1.Node{
+					ObjectMeta: metav1.ObjectMeta{Name: "node1", Labels: map[string]string{corev1.LabelTopologyZone: fmt.Sprint(i)}},
+					Status:     corev1.NodeStatus{Addresses: a},
+				})
+				if i == 0 {
+					s.DeleteNode() // what follows is made anew
+				}
+			}
+			facts := NodeFacts("node1", s.Snapshot().Node, netip.Addr{})
+			var got []string
+			for _, ip := range facts.IPs {
+				got = append(got, ip.String())
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("addresses %q, want %q", got, test.want)
+			}
+			if want := fmt.Sprint(len(test.objects) - 1); facts.Zone != want {
+				t.Errorf("zone %s, want %s: it is that of the last object", facts.Zone, want)
+			}
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/sysctl"
@@ -16,7 +17,8 @@ import (
 
 // initOnly does what a container without full privileges is not able to do: it
 // sets kernel parameters, and has the kernel load modules by trying them. The
-// API server is not needed. What the mode cannot do without is an error; limits
+// API server is not needed. Of rules there is the one at most without which a
+// parameter must not be set. What the mode cannot do without is an error; limits
 // of conntrack that cannot be set are logged.
 func (d *daemon) initOnly(ctx context.Context, c *config.Config, out io.Writer) error {
 	logger := klog.FromContext(ctx)
@@ -42,21 +44,56 @@ func (d *daemon) initOnly(ctx context.Context, c *config.Config, out io.Writer) 
 	}
 	var failed []error
 	for _, tool := range tools {
-		plan, err := here.parameters(tool.Family).Plan(ctx, proxier.Build(nil, proxier.NewStore().Snapshot(), c.Options(tool.Family)))
-		switch {
-		case err != nil:
-		case d.dryRun:
-			printPlan(out, tool.Family, "sysctl", plan)
-		default:
-			logger.Info("Parameters of the mode", "mode", c.Mode, "family", tool.Family, "set", strings.Split(strings.TrimSpace(plan.String()), "\n"))
-			_, err = plan.Apply(ctx)
-		}
-		if err != nil {
+		if err := d.setModeParameters(ctx, here, tool, out); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", tool.Family, err))
 		}
 	}
 	return errors.Join(failed...)
 }
+
+// setModeParameters sets the parameters that the mode needs over one family.
+func (d *daemon) setModeParameters(ctx context.Context, here *host, tool *iptables.Tool, out io.Writer) error {
+	c := here.config
+	plan, err := here.parameters(tool.Family).Plan(ctx, proxier.Build(nil, proxier.NewStore().Snapshot(), c.Options(tool.Family)))
+	if err != nil {
+		return err
+	}
+	// In iptables mode there is route_localnet alone, which lets the network in
+	// where nothing keeps it out.
+	if c.Mode == config.ModeIPTables && !plan.Empty() {
+		if err := d.guardLoopback(ctx, tool, out); err != nil {
+			return fmt.Errorf("keeping the network from loopback addresses: %w", err)
+		}
+	}
+	if d.dryRun {
+		printPlan(out, tool.Family, "sysctl", plan)
+		return nil
+	}
+	klog.FromContext(ctx).Info("Parameters of the mode", "mode", c.Mode, "family", tool.Family, "set", linesOf(plan.String()))
+	_, err = plan.Apply(ctx)
+	return err
+}
+
+// guardLoopback writes the one rule that has to be there before the daemon's.
+func (d *daemon) guardLoopback(ctx context.Context, tool *iptables.Tool, out io.Writer) error {
+	have, err := tool.Observe(ctx)
+	if err != nil {
+		return err
+	}
+	for _, call := range iptables.GuardLoopback(have).Calls {
+		if d.dryRun {
+			fmt.Fprintf(out, "# %s iptables: keep the network from loopback addresses\n%s", tool.Family, call)
+			continue
+		}
+		klog.FromContext(ctx).Info("Keeping the network from loopback addresses", "tool", tool, "write", linesOf(call))
+		if err := tool.Restore(ctx, call); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func linesOf(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") }
 
 // parameters are those of the kernel that the mode needs over a family.
 func (h *host) parameters(family proxier.Family) *sysctl.Dataplane {

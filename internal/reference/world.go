@@ -98,6 +98,9 @@ func (w *World) hasNodePorts(a netip.Addr) bool {
 	var within []netip.Prefix
 	for _, text := range w.Config.NodePortAddresses {
 		if text == "primary" {
+			if a.IsLoopback() {
+				return false
+			}
 			if ip, ok := w.primary(a.Is4()); ok && !ip.IsLoopback() {
 				within = append(within, netip.PrefixFrom(ip, ip.BitLen()))
 			}

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// DefaultNodeWait is how long the start waits for the Node object where the
-	// server has none.
+	// DefaultNodeWait is how long the start waits for a Node object with an
+	// address where the server has none.
 	DefaultNodeWait = 30 * time.Second
 	// nodeListWait bounds the wait for the server to say so. While it is away,
 	// client-go's pauses grow to a minute, for each kind by itself: the Node may
@@ -45,8 +45,9 @@ type API struct {
 	// NodeName is the name of this node's object; without one, no Node is
 	// watched.
 	NodeName string
-	// NodeWait bounds the wait for that object at the start, from when the server
-	// has sent all others and says that it has none; 0 means DefaultNodeWait.
+	// NodeWait bounds the wait for that object, and an address in it, at the start,
+	// from when the server has sent all others and what it has of this; 0 means
+	// DefaultNodeWait.
 	NodeWait time.Duration
 }
 
@@ -63,8 +64,8 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 	defer tasks.Wait()
 	defer cancel()
 
-	nodeSeen := make(chan struct{})
-	services, slices, node := a.services(store), a.endpointSlices(store), a.node(store, nodeSeen)
+	addressed := make(chan struct{})
+	services, slices, node := a.services(store), a.endpointSlices(store), a.node(store, addressed)
 	tasks.StartWithContext(ctx, services.run)
 	tasks.StartWithContext(ctx, slices.run)
 	if a.NodeName != "" {
@@ -76,7 +77,7 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 	}
 	wanted := store.WantsOtherNodes()
 	tasks.StartWithContext(ctx, func(ctx context.Context) { a.followOtherNodes(ctx, store, others, wanted) })
-	if a.NodeName != "" && !a.awaitNode(ctx, node.synced, nodeSeen) {
+	if a.NodeName != "" && !a.awaitNode(ctx, store, node.synced, addressed) {
 		return nil
 	}
 	if wanted && !received(ctx, others.known) {
@@ -102,15 +103,17 @@ func (a *API) endpointSlices(store *proxier.Store) *reflection[*discoveryv1.Endp
 		stripEndpointSlice, store.SetEndpointSlice, store.DeleteEndpointSlice)
 }
 
-// node follows this node's object and closes seen when it is there. When it is
-// deleted, the node still has its addresses: the Store keeps the last object in
-// force.
-func (a *API) node(store *proxier.Store, seen chan struct{}) *reflection[*corev1.Node] {
+// node follows this node's object and closes addressed when it is there and has an
+// address. When it is deleted, the node still has its addresses: the Store keeps the
+// last object in force.
+func (a *API) node(store *proxier.Store, addressed chan struct{}) *reflection[*corev1.Node] {
 	options := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, a.NodeName).String()}
 	set := func(node *corev1.Node) {
 		if node.Name == a.NodeName {
 			store.SetNode(node)
-			done(seen)
+			if proxier.HasAddress(node) {
+				done(addressed)
+			}
 		}
 	}
 	gone := func(name types.NamespacedName) {
@@ -121,21 +124,26 @@ func (a *API) node(store *proxier.Store, seen chan struct{}) *reflection[*corev1
 	return newReflection(listWatch(a.Client.Nodes, options), stripNode, set, gone)
 }
 
-// awaitNode waits for this node's object; false means that ctx has ended. A server
-// that is away says nothing about the Node: the patience with one that is missing
-// begins when it was asked for and not found.
-func (a *API) awaitNode(ctx context.Context, listed, seen <-chan struct{}) bool {
-	reason := ""
-	if !receivedWithin(ctx, nodeListWait, listed) {
+// awaitNode waits for this node's object to be there with an address: one that a
+// cloud controller is to complete has none at first. False means that ctx has ended.
+// A server that is away says nothing about the Node: the patience with what is
+// missing begins when it was asked for and not found.
+func (a *API) awaitNode(ctx context.Context, store *proxier.Store, listed, addressed <-chan struct{}) bool {
+	without, reason := "the Node object, its addresses and its zone", ""
+	switch {
+	case !receivedWithin(ctx, nodeListWait, listed):
 		reason = "it cannot be listed: may this client list and watch nodes?"
-	} else if !receivedWithin(ctx, a.nodeWait(), seen) {
+	case receivedWithin(ctx, a.nodeWait(), addressed):
+	case store.Snapshot().Node != nil:
+		without, reason = "the node's addresses", "the Node object has none: does a cloud controller run?"
+	default:
 		reason = "it did not appear: is the node's name right?"
 	}
 	if ctx.Err() != nil {
 		return false
 	}
 	if reason != "" {
-		klog.FromContext(ctx).Info("Going on without the Node object, its addresses and its zone", "node", a.NodeName, "reason", reason)
+		klog.FromContext(ctx).Info("Going on without "+without, "node", a.NodeName, "reason", reason)
 	}
 	return true
 }

@@ -39,7 +39,17 @@ func apiSlice(name string) *discoveryv1.EndpointSlice {
 }
 
 func apiNode(name string) *corev1.Node {
-	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	node := unaddressedNode(name)
+	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}}
+	return node
+}
+
+// unaddressedNode is one that a cloud controller has not completed yet.
+func unaddressedNode(name string) *corev1.Node {
+	return &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Status:     corev1.NodeStatus{Addresses: []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: name}}},
+	}
 }
 
 // clientOf is a Client of a fake server, which cannot send a list as a watch.
@@ -194,18 +204,24 @@ func TestAPIAsksOnlyForWhatAProxyServes(t *testing.T) {
 
 func TestAPIWaitsForItsObjects(t *testing.T) {
 	const never = 100 * time.Hour
-	there := []runtime.Object{apiNode("here")}
+	there, bare := []runtime.Object{apiNode("here")}, []runtime.Object{unaddressedNode("here")}
 	for name, test := range map[string]struct {
 		objects         []runtime.Object
 		nodeName        string
 		appears         time.Duration // when the Node does, if not at once
+		addressed       time.Duration // when it gets an address, if not at once
 		services, nodes time.Duration // when listings of them are answered
 		want            time.Duration // until synced
-		without         string        // why there is no Node then, as the log has it
+		without         string        // what is missing of the Node then, as the log has it
 	}{
 		"Node is there":       {objects: there, nodeName: "here"},
 		"Node comes later":    {nodeName: "here", appears: 7 * time.Second, want: 7 * time.Second},
 		"Node never comes":    {nodeName: "here", want: DefaultNodeWait, without: "is the node's name right?"},
+		"address comes later": {objects: bare, nodeName: "here", addressed: 7 * time.Second, want: 7 * time.Second},
+		"address and Node come later": {
+			nodeName: "here", appears: 25 * time.Second, addressed: 29 * time.Second, want: 29 * time.Second,
+		},
+		"address never comes": {objects: bare, nodeName: "here", want: DefaultNodeWait, without: "the node's addresses"},
 		"only another Node":   {objects: []runtime.Object{apiNode("there")}, nodeName: "here", want: DefaultNodeWait, without: "is the node's name right?"},
 		"no Node is wanted":   {},
 		"Services come late":  {objects: there, nodeName: "here", services: 10 * time.Minute, want: 10 * time.Minute},
@@ -230,7 +246,17 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 				go func() { _ = (&API{Client: asked, NodeName: test.nodeName}).Run(ctx, store) }() // ends with the context
 				if test.appears > 0 {
 					time.AfterFunc(test.appears, func() {
-						_, _ = client.CoreV1().Nodes().Create(ctx, apiNode("here"), metav1.CreateOptions{})
+						node := apiNode("here")
+						if test.addressed > 0 {
+							node = unaddressedNode("here")
+						}
+						_, _ = client.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+					})
+				}
+				if test.addressed > 0 {
+					time.AfterFunc(test.addressed, func() {
+						store.Snapshot() // the fake reads an object that it has sent: after that was changed in place
+						_, _ = client.CoreV1().Nodes().Update(ctx, apiNode("here"), metav1.UpdateOptions{})
 					})
 				}
 				<-wake
@@ -241,7 +267,7 @@ func TestAPIWaitsForItsObjects(t *testing.T) {
 				if node != nil && node.Name != "here" {
 					t.Errorf("took Node %s for its own", node.Name)
 				}
-				if wanted := test.nodeName != "" && test.without == ""; wanted != (node != nil) {
+				if wanted := test.nodeName != "" && test.without == ""; wanted != (node != nil && proxier.HasAddress(node)) {
 					t.Errorf("has the Node %v", node)
 				}
 				if text := logged(ctx); strings.Contains(text, "Going on without") != (test.without != "") || !strings.Contains(text, test.without) {

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/version"
+
+	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
 // An Answer is how it goes with the API server, for people to read.
@@ -23,6 +25,8 @@ type Answer struct {
 	Denied []Denial
 	// NodeMissing tells that there is no Node object of this node's name.
 	NodeMissing bool
+	// NodeUnaddressed tells that there is one, without an address.
+	NodeUnaddressed bool
 }
 
 // A Denial is a read that the API server does not answer, such as "list
@@ -55,7 +59,10 @@ func Ask(ctx context.Context, client *Client, node string) Answer {
 	nodes, err := client.Nodes.List(ctx, one)
 	err = listable(nodes, err)
 	a.deny(ListNodes, err)
-	a.NodeMissing = err == nil && len(nodes.Items) == 0
+	if err == nil {
+		a.NodeMissing = len(nodes.Items) == 0
+		a.NodeUnaddressed = !a.NodeMissing && !proxier.HasAddress(&nodes.Items[0])
+	}
 	return a
 }
 
@@ -100,6 +107,8 @@ func (a Answer) String() string {
 		return "the API server answers, but not everything: " + strings.Join(all, "; ")
 	case a.NodeMissing:
 		return "there is no Node object of this node's name: does --hostname-override say what kubectl get nodes shows?"
+	case a.NodeUnaddressed:
+		return "the Node object of this node has no address yet: does a cloud controller run?"
 	}
 	return "the API server answers, and has not sent all objects yet"
 }

@@ -45,7 +45,7 @@ func good(w http.ResponseWriter, r *http.Request) {
 	lists := map[string]string{
 		"/version":         `{"major":"1","minor":"36","gitVersion":"v1.36.0"}`,
 		"/api/v1/services": listOf("v1", "Service", ""),
-		"/api/v1/nodes":    listOf("v1", "Node", `{"metadata":{"name":"here","resourceVersion":"1"}}`),
+		"/api/v1/nodes":    listOf("v1", "Node", `{"metadata":{"name":"here","resourceVersion":"1"},"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.1"}]}}`),
 		"/apis/discovery.k8s.io/v1/endpointslices": listOf("discovery.k8s.io/v1", "EndpointSlice", ""),
 	}
 	body, known := lists[r.URL.Path]
@@ -137,15 +137,19 @@ func TestAsk(t *testing.T) {
 	for node, want := range map[string]string{
 		"here":  "the API server answers, and has not sent all objects yet",
 		"there": "there is no Node object of this node's name",
+		"bare":  "the Node object of this node has no address yet",
 	} {
 		t.Run("good, and asked for the Node "+node, func(t *testing.T) {
 			selecting := func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
-				if strings.HasSuffix(r.URL.Query().Get("fieldSelector"), "=there") {
+				switch _, name, _ := strings.Cut(r.URL.Query().Get("fieldSelector"), "="); name {
+				case "there":
 					fmt.Fprint(w, listOf("v1", "Node", ""))
-					return
+				case "bare":
+					fmt.Fprint(w, listOf("v1", "Node", `{"metadata":{"name":"bare","resourceVersion":"1"}}`))
+				default:
+					good(w, r)
 				}
-				good(w, r)
 			}
 			client, err := Connection{Master: newBadServer(t, selecting).URL, QPS: -1}.Client()
 			if err != nil {
