@@ -68,7 +68,7 @@ func (d *difference) command(cmd *cobra.Command) (some bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	tools, without, err := findTools(ctx)
+	tools, without, err := findServing(ctx)
 	if err != nil {
 		return false, err
 	}

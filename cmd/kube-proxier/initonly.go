@@ -30,7 +30,8 @@ func (d *daemon) initOnly(ctx context.Context, c *config.Config, out io.Writer) 
 		logger.Info("One IP family is left out", "reason", err)
 	}
 	for _, tool := range tools {
-		logger.Info("Tried iptables", "tool", tool, "features", tool.Probe(ctx))
+		missing, err := tool.Missing(ctx, iptables.Needs(tool.Family, c.Mode == config.ModeIPVS))
+		logger.Info("Tried iptables", "tool", tool, "features", tool.Probe(ctx), "missing", names(missing), "err", err)
 	}
 	here, err := newHost(ctx, c)
 	if err != nil {
@@ -44,7 +45,12 @@ func (d *daemon) initOnly(ctx context.Context, c *config.Config, out io.Writer) 
 	}
 	var failed []error
 	for _, tool := range tools {
-		if err := d.setModeParameters(ctx, here, tool, out); err != nil {
+		err := d.setModeParameters(ctx, here, tool, out)
+		switch {
+		case err == nil:
+		case c.Mode == config.ModeIPTables: // all else is served without it
+			logger.Error(err, "Node ports on 127.0.0.1 will not be served", "family", tool.Family)
+		default:
 			failed = append(failed, fmt.Errorf("%s: %w", tool.Family, err))
 		}
 	}

@@ -49,7 +49,7 @@ func (d *daemon) newResident(ctx context.Context, c *config.Config, in io.Reader
 	if err != nil {
 		return nil, err
 	}
-	tools, without, err := findTools(ctx)
+	tools, without, err := findServing(ctx)
 	if err != nil {
 		return nil, err
 	}

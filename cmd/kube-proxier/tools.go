@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -35,4 +37,42 @@ func findTool(ctx context.Context, family proxier.Family) (*iptables.Tool, error
 		}
 	}
 	return iptables.FindTool(ctx, family)
+}
+
+// findServing is findTools, without the families of which no rule could be
+// written, as over IPv6 on kernels without its targets: each pass would fail, and the
+// node be unhealthy for what no Service of it may even use. Where that is so of
+// all, none is left out, and the passes say why.
+func findServing(ctx context.Context) (tools []*iptables.Tool, without []error, err error) {
+	found, without, err := findTools(ctx)
+	for _, tool := range found {
+		if lacks := essentials(ctx, tool); lacks != "" {
+			without = append(without, fmt.Errorf("%s is not served: the kernel or %s has no %s", tool.Family, tool, lacks))
+			continue
+		}
+		tools = append(tools, tool)
+	}
+	if len(tools) == 0 {
+		return found, without, err
+	}
+	return tools, without, err
+}
+
+// essentials are what the tool or the kernel lacks of what all rules need, in any
+// mode; empty where nothing is known to be missing.
+func essentials(ctx context.Context, tool *iptables.Tool) string {
+	needs := slices.DeleteFunc(iptables.Needs(tool.Family, false), func(n iptables.Need) bool { return !n.Essential })
+	missing, err := tool.Missing(ctx, needs)
+	if err != nil {
+		return ""
+	}
+	return strings.Join(names(missing), ", ")
+}
+
+func names(needs []iptables.Need) []string {
+	var all []string
+	for _, n := range needs {
+		all = append(all, n.Name)
+	}
+	return all
 }
