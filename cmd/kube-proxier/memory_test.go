@@ -81,7 +81,7 @@ func TestGarbageIsBoundOnceAllFamiliesHaveStarted(t *testing.T) {
 	var percents []int
 	m := &memoryReporter{
 		retained: func() uint64 { return 0 }, collect: func(percent int) { percents = append(percents, percent) },
-		rest:     func(bool) {},
+		free: func() {}, rest: func(bool) {}, // a minute later, while other tests run
 		starting: map[proxier.Family]bool{proxier.IPv4: true, proxier.IPv6: true},
 	}
 	for _, step := range []struct {
