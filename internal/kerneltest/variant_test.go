@@ -23,15 +23,7 @@ func TestProbeTouchesNothing(t *testing.T) {
 					serve(t, iptables.NewDataplane(k, k.config(t, 14)), dumpState(t, family))
 				}
 				before := saveAll(t, k)
-				var found iptables.Features
-				err := k.host.Do(func() error {
-					found = k.tool.Probe(t.Context())
-					return nil
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !found.BPF {
+				if found := k.probe(t); !found.BPF {
 					t.Errorf("%s: found %+v, and xt_bpf is there", k.tool, found)
 				}
 				if diff := cmp.Diff(rulesIn(before), rulesIn(saveAll(t, k))); diff != "" {
@@ -54,15 +46,7 @@ func TestProbeAsksConntrack(t *testing.T) {
 			if err := k.host.Sysctl("netfilter/nf_conntrack_tcp_be_liberal", c.liberal); err != nil {
 				t.Fatal(err)
 			}
-			var found iptables.Features
-			err := k.host.Do(func() error {
-				found = k.tool.Probe(t.Context())
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if found.DropInvalid != c.dropInvalid {
+			if found := k.probe(t); found.DropInvalid != c.dropInvalid {
 				t.Errorf("nf_conntrack_tcp_be_liberal is %s: DropInvalid is %t, want %t", c.liberal, found.DropInvalid, c.dropInvalid)
 			}
 		}
@@ -129,4 +113,17 @@ func mustFind(t *testing.T, host *testenv.Host, family proxier.Family, want test
 	if string(tool.Variant) != string(want) {
 		t.Errorf("found %s, want %s", tool, want)
 	}
+}
+
+// probe is what the tool finds out on the kernel's host.
+func (k *kernel) probe(t *testing.T) (found iptables.Features) {
+	t.Helper()
+	err := k.host.Do(func() error {
+		found = k.tool.Probe(t.Context())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
