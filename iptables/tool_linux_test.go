@@ -59,3 +59,23 @@ func TestATableThatCannotBeShownIsAnError(t *testing.T) {
 		})
 	}
 }
+
+// A table with a rule of nft's may be readable again soon: the family must not be left
+// out for as long as the process runs, as without permission or a kernel for it.
+func TestATableThatCannotBeShownIsNotMissing(t *testing.T) {
+	for message, missing := range map[string]bool{
+		"iptables v1.8.9 (nf_tables): chain `FORWARD' in table `filter' is incompatible, use 'nft' tool.": false,
+		"iptables v1.8.9 (nf_tables): Could not fetch rule set generation id: Permission denied":          true,
+	} {
+		dir := t.TempDir()
+		script := "#!/bin/sh\necho \"" + strings.ReplaceAll(message, "`", "\\`") + "\" >&2\nexit 1\n"
+		if err := os.WriteFile(filepath.Join(dir, "iptables"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir)
+		err := (&Tool{Family: proxier.IPv4, Variant: VariantNFT, command: "iptables"}).mayRead(t.Context())
+		if (err != nil) != missing {
+			t.Errorf("%s: %v", message, err)
+		}
+	}
+}
