@@ -37,11 +37,11 @@ pod fd00:10:244:1::5  [fd00:10:96::a2]:80/tcp      drop
 		},
 		{
 			name: "everything is accepted, nobody answers", scenario: "no-endpoints-rejects-at-every-address",
-			rules: both(acceptAll),
+			rules: both(scenarios.AcceptAll),
 		},
 		{
 			name: "everything is accepted, sources are restricted", scenario: "source-ranges-restrict-load-balancer-addresses-only",
-			rules: both(acceptAll),
+			rules: both(scenarios.AcceptAll),
 		},
 		{
 			name: "INPUT drops", scenario: "health-check-node-port-is-open-on-every-node",
@@ -65,19 +65,6 @@ client 2001:db8::7  [fd00:172:18::11]:32442/tcp  drop
 		},
 	}
 }
-
-// acceptAll lets everything through, in all chains that ours hang in.
-const acceptAll = `*nat
--A PREROUTING -j ACCEPT
--A OUTPUT -j ACCEPT
--A POSTROUTING -j ACCEPT
-COMMIT
-*filter
--A INPUT -j ACCEPT
--A FORWARD -j ACCEPT
--A OUTPUT -j ACCEPT
-COMMIT
-`
 
 // TestFirewalls sends packets through our rules on hosts that have rules of others.
 func TestFirewalls(t *testing.T) {

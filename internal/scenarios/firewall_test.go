@@ -9,19 +9,6 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// acceptAll is a host whose own rules let everything through, and are there first.
-const acceptAll = `*nat
--A PREROUTING -j ACCEPT
--A OUTPUT -j ACCEPT
--A POSTROUTING -j ACCEPT
-COMMIT
-*filter
--A INPUT -j ACCEPT
--A FORWARD -j ACCEPT
--A OUTPUT -j ACCEPT
-COMMIT
-`
-
 // TestBesideRulesOfOthers: what others accept is refused, restricted and translated
 // all the same, in every scenario.
 func TestBesideRulesOfOthers(t *testing.T) {
@@ -31,7 +18,7 @@ func TestBesideRulesOfOthers(t *testing.T) {
 	}
 	for _, s := range all {
 		for _, family := range proxier.Families {
-			checkPackets(t, s.Name+": ", s, family, s.beside(t, family, acceptAll))
+			checkPackets(t, s.Name+": ", s, family, s.beside(t, family, AcceptAll))
 		}
 	}
 }
