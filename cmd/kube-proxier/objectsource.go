@@ -20,8 +20,10 @@ type objectSource struct {
 	run func(ctx context.Context, store *proxier.Store) error
 	// wait says what is being waited for while the store has not synced.
 	wait func(ctx context.Context) string
-	// client talks to the API server; nil where the objects come from files.
-	client *source.Client
+	// client talks to the API server, and contact tells whether it answers; nil where
+	// the objects come from files.
+	client  *source.Client
+	contact *source.Contact
 }
 
 // connectionOf is how the configuration reaches the API server.
@@ -56,7 +58,7 @@ func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource,
 		}
 		return why
 	}
-	return &objectSource{run: api.Run, wait: wait, client: client}, nil
+	return &objectSource{run: api.Run, wait: wait, client: client, contact: &api.Contact}, nil
 }
 
 // fill runs the source until ctx ends, without waiting for it to clean up.

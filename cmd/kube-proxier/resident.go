@@ -69,6 +69,10 @@ func (d *daemon) newResident(ctx context.Context, c *config.Config, in io.Reader
 	if !d.dryRun {
 		r.healthy = newHealthService(logger, c, r.store, r.node, objects.client == nil)
 		r.measured = newMetricsService(logger, r.inForce.Load, r.store, r.node, r.healthy)
+		if objects.contact != nil {
+			r.healthy.pages.Status.APILost = objects.contact.Lost
+			r.measured.ObserveAPI(objects.contact.Lost)
+		}
 	}
 	memory := newMemoryReporter(tools)
 	for _, tool := range tools {

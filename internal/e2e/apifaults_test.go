@@ -60,6 +60,11 @@ func TestAPIServerThatIsIll(t *testing.T) {
 			}
 			return ""
 		})
+		if fault.name == "errors" {
+			s.expectStatus("that the API server is ill is shown", func(p statusPage) bool {
+				return strings.Contains(p.APIServerUnanswered.Reason, "services: ")
+			})
+		}
 		<-time.After(*ill)
 		g.set(nil)
 		well := time.Now()
@@ -67,6 +72,7 @@ func TestAPIServerThatIsIll(t *testing.T) {
 		t.Logf("after %s: what had changed was in force within %v", fault.name, time.Since(well).Round(time.Millisecond))
 	}
 	steady.stop("faults of the API server")
+	s.expectStatus("that the API server is well is shown", func(p statusPage) bool { return p.APIServerUnanswered.Reason == "" })
 	if strings.Contains(d.log.text(), "Nearly all Services") {
 		t.Error("a loss is reported though nothing was lost")
 	}

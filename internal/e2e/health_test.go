@@ -94,9 +94,10 @@ func TestHealthTellsOfPassesThatFailAndOfTheNodesEnd(t *testing.T) {
 
 // statusPage is the part of /status that tests look at.
 type statusPage struct {
-	Healthy  bool
-	Config   configStatus
-	Families map[string]struct {
+	Healthy             bool
+	APIServerUnanswered struct{ Reason string }
+	Config              configStatus
+	Families            map[string]struct {
 		Dataplanes []struct {
 			LastError struct{ Message string }
 		}

@@ -19,6 +19,9 @@ type Status struct {
 	Findings any
 	// Checks are the health check node ports to show.
 	Checks []*Checks
+	// APILost is since when the API server does not answer, and why; zero while it
+	// does. Nil without one.
+	APILost func() (since time.Time, why string)
 
 	mu       sync.Mutex
 	mode     string
@@ -144,10 +147,17 @@ type statusPage struct {
 	Healthy      bool                `json:"healthy"`
 	NodeEligible bool                `json:"nodeEligible"`
 	NotEligible  proxier.Eligibility `json:"notEligibleBecause,omitempty"`
+	// APIServer is there while the API server does not answer.
+	APIServer *apiServerPage `json:"apiServerUnanswered,omitempty"`
 	// Findings are of the start.
 	Findings     any                                `json:"findings,omitempty"`
 	Families     map[proxier.Family]familyPage      `json:"families"`
 	HealthChecks map[proxier.Family][]checkPageItem `json:"healthCheckNodePorts"`
+}
+
+type apiServerPage struct {
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
 }
 
 type familyPage struct {
@@ -235,6 +245,11 @@ func (s *Status) page(r reading, e proxier.Eligibility) statusPage {
 	}
 	for _, c := range s.Checks {
 		p.HealthChecks[c.Family] = c.page()
+	}
+	if s.APILost != nil {
+		if since, why := s.APILost(); !since.IsZero() {
+			p.APIServer = &apiServerPage{since, why}
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -42,6 +42,7 @@ func scrapeEverything(t *testing.T) string {
 	t.Helper()
 	s := newStage(t)
 	s.metrics.ObserveRESTClients()
+	s.metrics.ObserveAPI(func() (time.Time, string) { return time.Time{}, "" })
 	s.metrics.Due(proxier.IPv4)
 	s.pass()
 	slice := clustergen.Slice(1, proxier.IPv4, 2, 1)

@@ -213,6 +213,26 @@ func TestSomethingWaitsUntilAPassSucceeds(t *testing.T) {
 	})
 }
 
+// TestPassesThatNeverSucceedAreSeen: of a process whose first pass fails there is
+// something that an alert can compare with when it became due.
+func TestPassesThatNeverSucceedAreSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.broken = true
+		s.Progress, s.Pacer = s.metrics, proxier.Pacer{MinInterval: time.Second, MaxBackoff: time.Minute, Resync: time.Hour}
+		go func() { _ = s.Reconciler.Run(t.Context()) }() // only ever the end of its context
+		<-time.After(10 * time.Minute)
+		synctest.Wait()
+		values := s.values()
+		if last, ok := values[passes+"last_timestamp_seconds"+family]; !ok || last != 0 {
+			t.Errorf("the last good pass was at %f, shown: %t; want 0, shown", last, ok)
+		}
+		if values[passes+"last_queued_timestamp_seconds"+family] == 0 {
+			t.Error("no pass was due, want one that still is")
+		}
+	})
+}
+
 func TestAPolicyWithoutLocalEndpointsIsCounted(t *testing.T) {
 	s := newStage(t)
 	local := clustergen.Service(1)

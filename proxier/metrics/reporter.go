@@ -36,6 +36,9 @@ func (m *Metrics) Reporter(family proxier.Family) proxier.Reporter {
 	m.otherVariant.WithLabelValues(r.family)
 	m.sync.WithLabelValues(r.family)
 	m.programming.WithLabelValues(r.family)
+	// 0 until there is one: an alert on passes that have never succeeded needs both.
+	m.lastSync.WithLabelValues(r.family)
+	m.lastQueued.WithLabelValues(r.family)
 	for _, kind := range []string{"Service", "EndpointSlice", "Node"} {
 		r.kinds[kind] = true
 	}

@@ -61,3 +61,18 @@ func (r result) Increment(_ context.Context, code, method, host string) {
 func (r result) IncrementRetry(_ context.Context, code, method, host string) {
 	r.WithLabelValues(code, method, host).Inc()
 }
+
+// ObserveAPI measures for how long the API server has not answered; lost is since
+// when, zero while it does.
+func (m *Metrics) ObserveAPI(lost func() (since time.Time, why string)) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kubeproxier_api_unanswered_seconds",
+		Help: "Time since which requests to the API server have failed, of at least one kind of object, else 0.",
+	}, func() float64 {
+		since, _ := lost()
+		if since.IsZero() {
+			return 0
+		}
+		return time.Since(since).Seconds()
+	}))
+}

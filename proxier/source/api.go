@@ -49,6 +49,8 @@ type API struct {
 	// from when the server has sent all others and what it has of this; 0 means
 	// DefaultNodeWait.
 	NodeWait time.Duration
+	// Contact tells, while Run runs, whether the server answers.
+	Contact Contact
 }
 
 // Run fills the store, says that it has synced when all Services and
@@ -84,6 +86,7 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 		return nil
 	}
 	store.SetSynced()
+	a.Contact.follow()
 	<-ctx.Done()
 	return nil
 }
@@ -93,13 +96,13 @@ func (a *API) services(store *proxier.Store) *reflection[*corev1.Service] {
 		LabelSelector: "!" + proxier.ServiceProxyNameLabel,
 		FieldSelector: fields.OneTermNotEqualSelector("spec.clusterIP", corev1.ClusterIPNone).String(),
 	}
-	return newReflection(listWatch(a.Client.Services, options),
+	return newReflection(listWatch(&a.Contact, "services", a.Client.Services, options),
 		stripService, store.SetService, store.DeleteService)
 }
 
 func (a *API) endpointSlices(store *proxier.Store) *reflection[*discoveryv1.EndpointSlice] {
 	options := metav1.ListOptions{LabelSelector: "!" + corev1.IsHeadlessService}
-	return newReflection(listWatch(a.Client.EndpointSlices, options),
+	return newReflection(listWatch(&a.Contact, "endpointslices", a.Client.EndpointSlices, options),
 		stripEndpointSlice, store.SetEndpointSlice, store.DeleteEndpointSlice)
 }
 
@@ -121,7 +124,7 @@ func (a *API) node(store *proxier.Store, addressed chan struct{}) *reflection[*c
 			store.DeleteNode()
 		}
 	}
-	return newReflection(listWatch(a.Client.Nodes, options), stripNode, set, gone)
+	return newReflection(listWatch(&a.Contact, "nodes", a.Client.Nodes, options), stripNode, set, gone)
 }
 
 // awaitNode waits for this node's object to be there with an address: one that a

@@ -26,7 +26,7 @@ func (a *API) otherNodes(store *proxier.Store) *otherNodes {
 		}
 	}
 	gone := func(name types.NamespacedName) { store.DeleteOtherNode(name.Name) }
-	nodes := listWatch(a.Client.Nodes, metav1.ListOptions{})
+	nodes := listWatch(&a.Contact, "all nodes", a.Client.Nodes, metav1.ListOptions{})
 	return &otherNodes{newReflection(nodes, stripNode, set, gone), make(chan struct{})}
 }
 

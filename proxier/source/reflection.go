@@ -140,8 +140,9 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// listWatch lists and watches a resource with the selectors of options.
-func listWatch[L runtime.Object](r Resource[L], options metav1.ListOptions) cache.ListerWatcher {
+// listWatch lists and watches a resource with the selectors of options. How requests
+// for this kind end goes to contact.
+func listWatch[L runtime.Object](contact *Contact, kind string, r Resource[L], options metav1.ListOptions) cache.ListerWatcher {
 	withSelectors := func(o metav1.ListOptions) metav1.ListOptions {
 		o.LabelSelector, o.FieldSelector = options.LabelSelector, options.FieldSelector
 		return o
@@ -149,13 +150,17 @@ func listWatch[L runtime.Object](r Resource[L], options metav1.ListOptions) cach
 	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			list, err := r.List(ctx, withSelectors(o))
+			err = listable(list, err)
+			contact.note(ctx, kind, err)
 			if err != nil {
 				return nil, err
 			}
-			return list, isList(list)
+			return list, nil
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return r.Watch(ctx, withSelectors(o))
+			w, err := r.Watch(ctx, withSelectors(o))
+			contact.note(ctx, kind, err)
+			return w, err
 		},
 	}, r)
 }
