@@ -3,6 +3,7 @@ package e2e
 import (
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -13,8 +14,8 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
 
-// TestProbesAskWhereIsServed: a liveness probe at another port than that of the
-// configuration restarts the container, and a PodMonitor finds nothing there.
+// TestProbesAskWhereIsServed: with a probe at another port than that of the
+// configuration no pod is ever ready, and a PodMonitor finds nothing there.
 func TestProbesAskWhereIsServed(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -56,30 +57,73 @@ func chart(args ...string) func(*testing.T) []*unstructured.Unstructured {
 // name.
 func containerPorts(t *testing.T, objects []*unstructured.Unstructured) (health, metrics uint16) {
 	t.Helper()
+	container := daemonSetOf(t, objects).Spec.Template.Spec.Containers[0]
+	for what, probe := range map[string]*corev1.Probe{"liveness": container.LivenessProbe, "readiness": container.ReadinessProbe} {
+		if port := probe.HTTPGet.Port.StrVal; port != "healthz" {
+			t.Errorf("the %s probe asks at port %q", what, port)
+		}
+	}
+	for _, port := range container.Ports {
+		switch port.Name {
+		case "healthz":
+			health = uint16(port.ContainerPort)
+		case "metrics":
+			metrics = uint16(port.ContainerPort)
+		}
+	}
+	return health, metrics
+}
+
+func daemonSetOf(t *testing.T, objects []*unstructured.Unstructured) *appsv1.DaemonSet {
+	t.Helper()
 	for _, o := range objects {
 		if o.GetKind() != "DaemonSet" {
 			continue
 		}
-		var set appsv1.DaemonSet
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &set); err != nil {
+		set := &appsv1.DaemonSet{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, set); err != nil {
 			t.Fatal(err)
 		}
-		container := set.Spec.Template.Spec.Containers[0]
-		for what, probe := range map[string]*corev1.Probe{"liveness": container.LivenessProbe, "readiness": container.ReadinessProbe} {
-			if port := probe.HTTPGet.Port.StrVal; port != "healthz" {
-				t.Errorf("the %s probe asks at port %q", what, port)
-			}
-		}
-		for _, port := range container.Ports {
-			switch port.Name {
-			case "healthz":
-				health = uint16(port.ContainerPort)
-			case "metrics":
-				metrics = uint16(port.ContainerPort)
-			}
-		}
+		return set
 	}
-	return health, metrics
+	t.Fatal("there is no DaemonSet")
+	return nil
+}
+
+// forgets is how long a container has to run until the kubelet forgets its
+// earlier restarts; those of one that is restarted more often are put off more
+// and more, for up to 5 minutes:
+// https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
+const forgets = 10 * time.Minute
+
+// A fault that lasts makes a pod not ready, for a rollout to stop there; what the
+// pod can do it goes on doing.
+func TestAFaultThatLastsIsNoCrashLoop(t *testing.T) {
+	t.Parallel()
+	for name, objects := range map[string]func(*testing.T) []*unstructured.Unstructured{
+		"kustomize base": func(t *testing.T) []*unstructured.Unstructured { return render.Kustomize(t, "kustomize/base") },
+		"chart":          chart(chartServer),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			expectPatience(t, daemonSetOf(t, objects(t)))
+		})
+	}
+}
+
+func expectPatience(t *testing.T, set *appsv1.DaemonSet) {
+	t.Helper()
+	container := set.Spec.Template.Spec.Containers[0]
+	if probe := container.ReadinessProbe; probe == nil || probe.HTTPGet.Path != "/healthz" {
+		t.Errorf("the readiness probe is %v", probe)
+	}
+	probe := container.LivenessProbe
+	if probe == nil {
+		return
+	}
+	if patience := time.Duration(probe.PeriodSeconds*probe.FailureThreshold) * time.Second; probe.HTTPGet.Path != "/livez" || patience <= forgets {
+		t.Errorf("after %s of failures, less than %s, the liveness probe restarts the container: %v", patience, forgets, probe)
+	}
 }
 
 // configOf is the configuration in the rendered ConfigMap; nil without one.

@@ -173,7 +173,6 @@ func (s *stage) expectEvents() {
 // DaemonSet and the ConfigMaps' data.
 func (s *stage) install(objects []*unstructured.Unstructured) (*appsv1.DaemonSet, map[string]map[string]string) {
 	s.t.Helper()
-	var set *appsv1.DaemonSet
 	configMaps := map[string]map[string]string{}
 	for _, o := range objects {
 		switch o.GetKind() {
@@ -187,17 +186,9 @@ func (s *stage) install(objects []*unstructured.Unstructured) (*appsv1.DaemonSet
 				s.t.Fatal(err)
 			}
 			configMaps[o.GetName()] = data
-		case "DaemonSet":
-			set = &appsv1.DaemonSet{}
-			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, set); err != nil {
-				s.t.Fatal(err)
-			}
 		}
 	}
-	if set == nil {
-		s.t.Fatal("there is no DaemonSet")
-	}
-	return set, configMaps
+	return daemonSetOf(s.t, objects), configMaps
 }
 
 // kubeadmConfigMap is the one of kube-proxy as kubeadm makes it.
