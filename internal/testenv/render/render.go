@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -49,6 +50,21 @@ func HelmOutput(t testenv.TB, args ...string) ([]byte, error) {
 		"template", "kube-proxier", filepath.Join(deploy(), "helm/kube-proxier"),
 		"--namespace=" + Namespace, "--kube-version=" + kubeVersion,
 	}, args...)...)
+}
+
+// Patch is a patch of deploy, such as "kubeadm/take-over.yaml", as kubectl patch
+// --patch-file sends it: strategic merge, in JSON.
+func Patch(t testenv.TB, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(deploy(), file))
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	patch, err := yaml.ToJSON(text)
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return patch
 }
 
 // Parse reads the YAML documents of a text.
