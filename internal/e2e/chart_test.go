@@ -152,6 +152,7 @@ func TestChartRefusesWhatCannotWork(t *testing.T) {
 		"metrics.podMonitor.enabled=true":                                          "metrics.bindAddress 127.0.0.1:10249",
 		"metrics.podMonitor.enabled=true,config.metricsBindAddress=127.0.0.1:7002": "metrics.bindAddress 127.0.0.1:7002",
 		"mode=ipvs,legacyIptables=false":                                           "legacyIptables: false: mode ipvs needs CAP_NET_RAW",
+		"config.mode=ipvs,legacyIptables=false":                                    "legacyIptables: false: mode ipvs needs CAP_NET_RAW",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
