@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -24,14 +25,14 @@ func TestProbesAskWhereIsServed(t *testing.T) {
 	}{
 		"kustomize base": {func(t *testing.T) []*unstructured.Unstructured { return render.Kustomize(t, "kustomize/base") }, 10256, 10249},
 		"kustomize ipvs": {func(t *testing.T) []*unstructured.Unstructured { return render.Kustomize(t, "kustomize/overlays/ipvs") }, 10256, 10249},
-		"chart":          {chart(chartServer), 10256, 10249},
+		"chart":          {chart(chartNeeds), 10256, 10249},
 		"other addresses": {
-			chart(chartServer, "--set=config.healthzBindAddress=0.0.0.0:7001,config.metricsBindAddress=[::]:7002,metrics.bindAddress=0.0.0.0:7003"), 7001, 7002,
+			chart(chartNeeds, "--set=config.healthzBindAddress=0.0.0.0:7001,config.metricsBindAddress=[::]:7002,metrics.bindAddress=0.0.0.0:7003"), 7001, 7002,
 		},
 		"addresses without a port": {
-			chart(chartServer, "--set=config.healthzBindAddress=::,metrics.bindAddress=0.0.0.0"), 10256, 10249,
+			chart(chartNeeds, "--set=config.healthzBindAddress=::,metrics.bindAddress=0.0.0.0"), 10256, 10249,
 		},
-		"metrics only":      {chart(chartServer, "--set=metrics.bindAddress=0.0.0.0:7003"), 10256, 7003},
+		"metrics only":      {chart(chartNeeds, "--set=metrics.bindAddress=0.0.0.0:7003"), 10256, 7003},
 		"another ConfigMap": {chart("--set=existingConfigMap=kube-proxy,config.healthzBindAddress=[::]:7001"), 7001, 10249},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,7 +103,7 @@ func TestAFaultThatLastsIsNoCrashLoop(t *testing.T) {
 	t.Parallel()
 	for name, objects := range map[string]func(*testing.T) []*unstructured.Unstructured{
 		"kustomize base": func(t *testing.T) []*unstructured.Unstructured { return render.Kustomize(t, "kustomize/base") },
-		"chart":          chart(chartServer),
+		"chart":          chart(chartNeeds),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -153,11 +154,36 @@ func TestChartRefusesWhatCannotWork(t *testing.T) {
 		"metrics.podMonitor.enabled=true,config.metricsBindAddress=127.0.0.1:7002": "metrics.bindAddress 127.0.0.1:7002",
 		"mode=ipvs,legacyIptables=false":                                           "legacyIptables: false: mode ipvs needs CAP_NET_RAW",
 		"config.mode=ipvs,legacyIptables=false":                                    "legacyIptables: false: mode ipvs needs CAP_NET_RAW",
+		"clusterCIDR=":                                                             "clusterCIDR is needed: the addresses of all pods",
+		"clusterCIDR=,config.detectLocalMode=ClusterCIDR":                          "clusterCIDR is needed: the addresses of all pods",
+		"clusterCIDR=10.244.0.0":                                                   "clusterCIDR",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
-			if _, err := render.HelmOutput(t, chartServer, "--set="+args); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := render.HelmOutput(t, chartNeeds, "--set="+args); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("the chart says %v, want %q", err, want)
+			}
+		})
+	}
+}
+
+// The chart does not guess where pods are: with a wrong range they count as
+// clients from outside, and nobody is told.
+func TestChartTakesPodsFromWhereTheyAreSaidToBe(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		`clusterCIDR=10.1.0.0/16\,fd00::/56`:                                             "ClusterCIDR [10.1.0.0/16 fd00::/56]",
+		"config.clusterCIDR=10.2.0.0/16":                                                 "ClusterCIDR [10.2.0.0/16]",
+		"clusterCIDR=10.1.0.0/16,config.clusterCIDR=10.2.0.0/16":                         "ClusterCIDR [10.2.0.0/16]",
+		"config.detectLocalMode=NodeCIDR":                                                "NodeCIDR []",
+		"config.detectLocalMode=,config.clusterCIDR=10.2.0.0/16":                         "ClusterCIDR [10.2.0.0/16]",
+		"config.detectLocalMode=BridgeInterface,config.detectLocal.bridgeInterface=cni0": "BridgeInterface []",
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			c := configOf(t, render.Helm(t, chartServer, "--set="+args))
+			if have := fmt.Sprintf("%s %v", c.LocalPodsMode, c.ClusterCIDRs); have != want {
+				t.Errorf("the configuration says %s, want %s", have, want)
 			}
 		})
 	}

@@ -24,8 +24,11 @@ import (
 	"github.com/kube-proxier/kube-proxier/internal/testenv/render"
 )
 
-// chartServer is the value that the chart cannot do without.
-const chartServer = "--set=apiServer=" + serverOfManifests
+// chartServer is a value that the chart cannot do without, chartNeeds are all.
+const (
+	chartServer = "--set=apiServer=" + serverOfManifests
+	chartNeeds  = chartServer + ",clusterCIDR=10.244.0.0/16"
+)
 
 func TestTheAPIServerTakesAllManifests(t *testing.T) {
 	t.Parallel()
@@ -39,8 +42,8 @@ func TestTheAPIServerTakesAllManifests(t *testing.T) {
 			return render.Kustomize(t, "kustomize/overlays/kubeadm")
 		},
 		"monitoring": func(t *testing.T) []*unstructured.Unstructured { return render.Kustomize(t, "monitoring") },
-		"chart":      func(t *testing.T) []*unstructured.Unstructured { return render.Helm(t, chartServer) },
-		"chart ipvs": func(t *testing.T) []*unstructured.Unstructured { return render.Helm(t, chartServer, "--set=mode=ipvs") },
+		"chart":      func(t *testing.T) []*unstructured.Unstructured { return render.Helm(t, chartNeeds) },
+		"chart ipvs": func(t *testing.T) []*unstructured.Unstructured { return render.Helm(t, chartNeeds, "--set=mode=ipvs") },
 		"chart with another ConfigMap": func(t *testing.T) []*unstructured.Unstructured {
 			return render.Helm(t, "--set=existingConfigMap=kube-proxy")
 		},
@@ -109,7 +112,7 @@ func TestDaemonSetServes(t *testing.T) {
 	t.Parallel()
 	base := func(t *testing.T) []*unstructured.Unstructured { return render.Kustomize(t, "kustomize/base") }
 	withoutLegacy := func(t *testing.T) []*unstructured.Unstructured {
-		return render.Helm(t, chartServer, "--set=legacyIptables=false")
+		return render.Helm(t, chartNeeds, "--set=legacyIptables=false")
 	}
 	for _, test := range []struct {
 		name    string
