@@ -33,7 +33,8 @@ func newCheck(p *program) *cobra.Command {
 configuration, permissions, iptables and what the kernel knows of it, IPVS in that
 mode, kernel parameters, conntrack, other firewalls and Service proxies, leftovers,
 ports, and the API server. For each finding it is said why it matters and what to
-do. Nothing is changed. The daemon's flags count here, too; it looks at the same
+do. Nothing is changed. The daemon's flags count here, too, and --kubeconfig even
+beside --config, whose own may be there in pods only. The daemon looks at the same
 at its start, but for the API server. Most of it needs root.
 
 A finding is "fatal" where nothing could be served, "warning" where something may
@@ -59,6 +60,7 @@ func (k *check) command(cmd *cobra.Command) error {
 	if !slices.Contains([]string{"text", "json"}, k.output) {
 		return fmt.Errorf("--output=%q: must be text or json", k.output)
 	}
+	k.flags.KubeconfigBeside = true
 	klog.SetOutput(io.Discard) // what client-go logs is in the findings
 	klog.LogToStderr(false)
 	ctx, cancel := context.WithTimeout(cmd.Context(), k.timeout)

@@ -33,11 +33,13 @@ func newDiff(p *program) *cobra.Command {
 like diff -u, one part for each chain: "-" is what the kernel has, "+" what it
 should have. In mode ipvs the same for each virtual server, each set, and the
 addresses on kube-ipvs0; in another mode for what that mode has left of them.
-Nothing is changed. The daemon's flags count here, too. Reading the
-rules needs root.
+Nothing is changed. The daemon's flags count here, too, and --kubeconfig even
+beside --config, whose own may be there in pods only. Reading the rules needs
+root.
 
 Exit status, as of kubectl diff: 0 for no difference, 1 for some, 2 after an error.`,
 		Example: `  kube-proxier diff --kubeconfig=/etc/kubernetes/admin.conf --hostname-override=node-1
+  kube-proxier diff --config=config.conf --kubeconfig=/etc/kubernetes/admin.conf --hostname-override=node-1
   kube-proxier diff -f services.yaml`,
 		Args: func(cmd *cobra.Command, args []string) error { return failure(cobra.NoArgs(cmd, args)) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -55,6 +57,7 @@ Exit status, as of kubectl diff: 0 for no difference, 1 for some, 2 after an err
 }
 
 func (d *difference) command(cmd *cobra.Command) (some bool, err error) {
+	d.flags.KubeconfigBeside = true
 	c, err := d.loadOnce(cmd)
 	if err != nil {
 		return false, err

@@ -21,6 +21,9 @@ type Flags struct {
 	// Cleanup, InitOnly and WriteConfigTo ask for something else than running.
 	Cleanup, InitOnly bool
 	WriteConfigTo     string
+	// KubeconfigBeside lets --kubeconfig count with --config, too. It is for commands
+	// that people run on a node, with a file that was written for a pod.
+	KubeconfigBeside bool
 
 	set                      *pflag.FlagSet
 	fields                   map[string]string // flag -> path of the field it sets
@@ -40,11 +43,15 @@ func NormalizeFlag(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 
 // beside are the flags that count with --config, too. Those of logging count
 // where they are set.
-func beside() []string {
-	return []string{
+func (f *Flags) beside() []string {
+	names := []string{
 		"config", "write-config-to", "cleanup", "init-only", "master", "hostname-override",
 		"v", "vmodule", "logging-format", "log-flush-frequency",
 	}
+	if f.KubeconfigBeside {
+		names = append(names, "kubeconfig")
+	}
+	return names
 }
 
 // Load reads the file of --config or, without it, the flags, and validates the
@@ -96,6 +103,10 @@ func load(file []byte, f *Flags, hostname string) (*Config, []Warning, error) {
 	if f.values.HostnameOverride != "" {
 		raw.HostnameOverride = f.values.HostnameOverride
 		v.flags["hostnameOverride"] = "hostname-override"
+	}
+	if f.KubeconfigBeside && f.set.Changed("kubeconfig") {
+		raw.ClientConnection.Kubeconfig = f.values.ClientConnection.Kubeconfig
+		v.flags["clientConnection.kubeconfig"] = "kubeconfig"
 	}
 	return v.result(v.config(raw, parsed.own, f.master, hostname))
 }
@@ -179,8 +190,9 @@ func (f *Flags) withoutField() []Warning {
 // ignored names the flags that were set and do not count because of --config.
 func (f *Flags) ignored() []Warning {
 	var warnings []Warning
+	beside := f.beside()
 	f.set.VisitAll(func(flag *pflag.Flag) {
-		if flag.Changed && slices.Contains(f.ours, flag.Name) && !slices.Contains(beside(), flag.Name) {
+		if flag.Changed && slices.Contains(f.ours, flag.Name) && !slices.Contains(beside, flag.Name) {
 			warnings = append(warnings, Warning{"--" + flag.Name, "is ignored: with --config the file alone counts"})
 		}
 	})

@@ -189,3 +189,38 @@ func TestFileReplacesFlags(t *testing.T) {
 		t.Errorf("a file that does not exist: %v", err)
 	}
 }
+
+// Whoever looks at a node with a file that was written for a pod says how else to
+// reach the API server; the daemon takes kube-proxy's order.
+func TestKubeconfigBesideAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(path, []byte(header+"clientConnection: {kubeconfig: of-the-file, qps: 7}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		beside  bool
+		args    []string
+		want    string
+		warning []string
+	}{
+		"the daemon":           {false, []string{"--kubeconfig=of-the-flag"}, "of-the-file", []string{"--kubeconfig: is ignored: with --config the file alone counts"}},
+		"who looks":            {true, []string{"--kubeconfig=of-the-flag"}, "of-the-flag", nil},
+		"who looks as the pod": {true, nil, "of-the-file", nil},
+		"who looks in a pod without a kubeconfig": {true, []string{"--kubeconfig="}, "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := parse(t, append(test.args, "--config="+path)...)
+			f.KubeconfigBeside = test.beside
+			c, warnings, err := f.Load("host")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.Client.Kubeconfig != test.want || c.Client.QPS != 7 {
+				t.Errorf("got %+v, want kubeconfig %q and the file's QPS", c.Client, test.want)
+			}
+			if got := lines(warnings); !slices.Equal(got, test.warning) {
+				t.Errorf("got warnings %q, want %q", got, test.warning)
+			}
+		})
+	}
+}
