@@ -41,9 +41,11 @@ A finding is "fatal" where nothing could be served, "warning" where something ma
 not be, or not well, and "ok" otherwise.
 
 Exit status: 0 when nothing is fatal, 1 when something is, or after an error.`,
-		Example: `  kube-proxier check --config=/var/lib/kube-proxy/config.conf --hostname-override=node-1
+		Example: `  kube-proxier check --config=config.conf --kubeconfig=/etc/kubernetes/admin.conf --hostname-override=node-1
   kube-proxier check --proxy-mode=ipvs -o json
-  kubectl -n kube-system exec ds/kube-proxy -- kube-proxier check --config=/var/lib/kube-proxy/config.conf`,
+  # in the pod of that node
+  pod=$(kubectl -n kube-system get pod -l k8s-app=kube-proxy --field-selector spec.nodeName=node-1 -o name)
+  kubectl -n kube-system exec $pod -- kube-proxier check --config=/var/lib/kube-proxy/config.conf --hostname-override=node-1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.command(cmd) },
 	}
