@@ -25,8 +25,10 @@ all: lint test ## lint and test
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r n t; do printf '%-15s %s\n' "$$n" "$$t"; done
 
+# Go would ask git for the commit, which fails where root builds in somebody else's
+# folder; VERSION says it.
 build: ## bin/kube-proxier
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kube-proxier ./cmd/kube-proxier
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kube-proxier ./cmd/kube-proxier
 
 setup: ## install the Debian packages that tests need, or say which
 	@tools/setup.sh test
@@ -60,7 +62,7 @@ bench: ## benchmarks: BENCH=Build/10000 BENCHTIME=5x make bench
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m ./...
 
 bench-scale: build kube-apiserver ## measure at SIZES, in MODES and VARIANTS, beside kube-proxy at COMPARE; writes docs/benchmarks.md (root)
-	$(GO) build -o bin/bench-scale ./internal/benchscale/cmd/bench-scale
+	$(GO) build -buildvcs=false -o bin/bench-scale ./internal/benchscale/cmd/bench-scale
 	bin/bench-scale -sizes '$(SIZES)' -modes '$(MODES)' -variants '$(VARIANTS)' -compare '$(COMPARE)' $(BENCHSCALEFLAGS)
 
 demo: build ## real Services between network namespaces (root)

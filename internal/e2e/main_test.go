@@ -85,7 +85,7 @@ func buildProgram() error {
 		return nil
 	}
 	shared.program = filepath.Join(shared.dir, "kube-proxier")
-	cmd := exec.Command("go", "build", "-o", shared.program, "github.com/kube-proxier/kube-proxier/cmd/kube-proxier")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", shared.program, "github.com/kube-proxier/kube-proxier/cmd/kube-proxier")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", cmd, err, output)

@@ -82,7 +82,7 @@ func TestUpgrades(t *testing.T) {
 func buildVersion(t *testing.T, version string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "kube-proxier")
-	cmd := exec.Command("go", "build", "-ldflags=-X main.version="+version, "-o", program, "github.com/kube-proxier/kube-proxier/cmd/kube-proxier")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-X main.version="+version, "-o", program, "github.com/kube-proxier/kube-proxier/cmd/kube-proxier")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", cmd, err, output)

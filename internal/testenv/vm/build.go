@@ -12,7 +12,7 @@ import (
 // tests. Neither needs a C library, and the debugger's tables would only have to
 // travel through 9p.
 func goBuild(ctx context.Context, what, file, pkg string) error {
-	args := []string{what, "-o", file, "-ldflags", "-s -w"}
+	args := []string{what, "-buildvcs=false", "-o", file, "-ldflags", "-s -w"}
 	if what == "test" {
 		args = append(args, "-c")
 	}

@@ -18,7 +18,7 @@ func TestAFewServicesAreMeasuredInAllPhases(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.KubeAPI, testenv.IPTablesNFT)
 	dir := t.TempDir()
 	program := filepath.Join(dir, "kube-proxier")
-	build := exec.Command("go", "build", "-o", program, "github.com/kube-proxier/kube-proxier/cmd/kube-proxier")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/kube-proxier/kube-proxier/cmd/kube-proxier")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", build, err, output)
