@@ -28,10 +28,11 @@ help: ## list the targets
 # Go would ask git for the commit, which fails where root builds in somebody else's
 # folder; VERSION says it.
 build: ## bin/kube-proxier
+	@GO='$(GO)' tools/setup.sh go
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kube-proxier ./cmd/kube-proxier
 
 setup: ## install the Debian packages that tests need, or say which
-	@tools/setup.sh test
+	@GO='$(GO)' tools/setup.sh test
 
 kube-apiserver: setup ## build the API server and the kube-proxy of the end-to-end tests (minutes, once)
 	@! command -v etcd >/dev/null || internal/testenv/kube/build.sh
@@ -43,7 +44,7 @@ test-ipvs: setup build ## tests of IPVS, in a virtual machine unless this kernel
 	@$(GO) run ./internal/testenv/vm/cmd/vm test -t 15m $(IPVS) $(if $(IPVSFLAGS),-- $(IPVSFLAGS))
 
 race: kube-apiserver ## all tests with the race detector, but e2e: its daemon is a process without
-	@tools/setup.sh race
+	@GO='$(GO)' tools/setup.sh race
 	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -v internal/e2e)
 
 e2e: kube-apiserver ## the tests against a real API server and a real kernel, each by name
@@ -66,7 +67,7 @@ bench-scale: build kube-apiserver ## measure at SIZES, in MODES and VARIANTS, be
 	bin/bench-scale -sizes '$(SIZES)' -modes '$(MODES)' -variants '$(VARIANTS)' -compare '$(COMPARE)' $(BENCHSCALEFLAGS)
 
 demo: build ## real Services between network namespaces (root)
-	@tools/setup.sh demo
+	@GO='$(GO)' tools/setup.sh demo
 	@$(GO) run ./internal/demo -program bin/kube-proxier
 
 lint: ## golangci-lint, pinned in tools/go.mod

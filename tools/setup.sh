@@ -1,17 +1,29 @@
 #!/bin/sh
-# Installs the Debian packages that tests or the demo need, or says which programs
-# are missing where it cannot.
+# Says when Go is older than go.mod asks for, then installs the Debian packages that
+# tests or the demo need, or says which programs are missing where it cannot.
 #
-#   setup.sh test|race|demo
+#   setup.sh go|test|race|demo
 #
 # Missing programs are an error for the demo, and for tests when CI=true; tests
 # skip otherwise what needs them.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
+# A Go before 1.21 says only that it cannot read go.mod; later ones get the version
+# that go.mod asks for by themselves, unless they may not.
+root=$(cd "$(dirname "$0")/.." && pwd)
+wanted=$(sed -n 's/^go //p' "$root/go.mod")
+said=$(cd "$root" && "${GO:-go}" env GOVERSION 2>&1) || true
+version=$(echo "$said" | sed -n 's/^\(devel \)\{0,1\}go\([0-9][0-9.]*\).*/\2/p')
+if [ -z "$version" ] || [ "$(printf '%s\n' "$wanted" "$version" | sort -V | head -n 1)" != "$wanted" ]; then
+	echo "Go $wanted or newer is needed, see https://go.dev/dl; here is ${version:-none that can be used: $said}" >&2
+	exit 1
+fi
+
 # program:package that has it on Debian
 programs='iptables:iptables xtables-nft-multi:iptables xtables-legacy-multi:iptables nsenter:util-linux'
 case ${1:-} in
+go) exit 0 ;;
 demo) needed=true ;;
 race) # its runtime is linked by cgo
 	needed=true
@@ -23,7 +35,7 @@ test)
 	programs="$programs ipvsadm:ipvsadm qemu-system-x86_64:qemu-system-x86"
 	;;
 *)
-	echo 'usage: setup.sh test|race|demo' >&2
+	echo 'usage: setup.sh go|test|race|demo' >&2
 	exit 2
 	;;
 esac
