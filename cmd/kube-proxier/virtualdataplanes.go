@@ -88,7 +88,7 @@ func (h *host) familyAddresses(family proxier.Family) func(context.Context) (ipv
 	}
 }
 
-// setTimeouts sets those of IPVS mode, once: nobody else does.
+// setTimeouts sets those of IPVS mode, once for each configuration: nobody else does.
 func (h *host) setTimeouts(tools []*iptables.Tool) error {
 	if h.config.Mode != config.ModeIPVS {
 		return nil
