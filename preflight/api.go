@@ -2,6 +2,10 @@ package preflight
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -31,6 +35,7 @@ func (j *judge) api(f Facts) {
 	} else {
 		j.ok(subject, a.Server+" answers")
 	}
+	j.byService(*a)
 	for _, d := range a.Denied {
 		why := "nothing is changed before all objects are there"
 		if d.Read == source.ListNodes {
@@ -57,6 +62,42 @@ func (j *judge) api(f Facts) {
 		j.add(Warning, "clock", fmt.Sprintf("the clock of %s is %s %s this host's", a.Server, apart.Round(time.Second), direction),
 			"certificates and tokens seem expired, or not yet valid, and times in logs and metrics are wrong", "let the hosts' clocks be set by NTP: timedatectl")
 	}
+}
+
+// byService is about a server that is reached by its Service. That works for as long
+// as somebody serves it: the Service proxy before, whose rules a start of the node
+// takes away.
+func (j *judge) byService(a API) {
+	addresses := a.ServiceIPs
+	if len(addresses) == 0 {
+		addresses = []string{a.PodsServer} // nobody knows better
+	}
+	server := serverAddress(a.Server)
+	if !server.IsValid() || !slices.ContainsFunc(addresses, func(text string) bool { return parseAddress(text) == server }) {
+		return
+	}
+	j.add(Warning, "API server", fmt.Sprintf("%s is the address of the Service kubernetes", server),
+		"after a start of the node nobody serves it before the objects have come, which come from there: no Service is served then",
+		"let the kubeconfig, --master or the chart's apiServer name the API server itself: kubectl -n default get endpointslices -l kubernetes.io/service-name=kubernetes")
+}
+
+// serverAddress is the host of a URL, where that is an address; the scheme may be
+// missing.
+func serverAddress(server string) netip.Addr {
+	if !strings.Contains(server, "://") {
+		server = "https://" + server
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return parseAddress(u.Hostname())
+}
+
+// parseAddress returns none for what is no address.
+func parseAddress(text string) netip.Addr {
+	address, _ := netip.ParseAddr(text)
+	return address.Unmap()
 }
 
 func (j *judge) unanswered(a API) {

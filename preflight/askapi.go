@@ -3,6 +3,7 @@ package preflight
 import (
 	"context"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -21,7 +22,7 @@ func askAPI(ctx context.Context, connection source.Connection, node string) *API
 	if err != nil {
 		return &API{ClientErr: err}
 	}
-	a := &API{Server: rest.Host, Answer: source.Ask(ctx, client, node)}
+	a := &API{Server: rest.Host, Answer: source.Ask(ctx, client, node), PodsServer: os.Getenv("KUBERNETES_SERVICE_HOST")}
 	a.Ahead = seen.ahead()
 	return a
 }

@@ -112,6 +112,9 @@ type API struct {
 	// Server is its URL.
 	Server string
 	source.Answer
+	// PodsServer is the address that the environment gives to pods for it: that of its
+	// Service, where nobody has said otherwise. Empty outside of pods.
+	PodsServer string
 
 	// Ahead is how far the server's clock is ahead of this host's.
 	Ahead time.Duration

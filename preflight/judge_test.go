@@ -274,6 +274,39 @@ func TestFindings(t *testing.T) {
 		},
 		{"too many requests", func(f *preflight.Facts) { f.API.Err = apierrors.NewTooManyRequests("later", 1) }, []string{"warning API server: https://192.0.2.1:6443 does not answer as it should: later: it is overloaded"}},
 		{
+			"by the Service", func(f *preflight.Facts) {
+				f.API.Server, f.API.ServiceIPs = "https://10.96.0.1", []string{"fd00:10:96::1", "10.96.0.1"}
+			},
+			[]string{"warning API server: 10.96.0.1 is the address of the Service kubernetes: after a start of the node nobody serves it"},
+		},
+		{
+			"by the Service over IPv6, with a port", func(f *preflight.Facts) {
+				f.API.Server, f.API.ServiceIPs = "https://[fd00:10:96:0::1]:443", []string{"fd00:10:96::1"}
+			},
+			[]string{"warning API server: fd00:10:96::1 is the address of the Service kubernetes"},
+		},
+		{
+			"by the Service, without a scheme", func(f *preflight.Facts) {
+				f.API.Server, f.API.ServiceIPs = "10.96.0.1:443", []string{"10.96.0.1"}
+			},
+			[]string{"warning API server: 10.96.0.1 is the address of the Service kubernetes"},
+		},
+		{
+			"by the Service, as only the environment says", func(f *preflight.Facts) {
+				f.API.Server, f.API.PodsServer, f.API.Err = "https://10.96.0.1", "10.96.0.1", syscall.ECONNREFUSED
+			},
+			[]string{"warning API server: https://10.96.0.1 does not answer", "warning API server: 10.96.0.1 is the address of the Service kubernetes"},
+		},
+		{"by what a DaemonSet says in the place of the Service", func(f *preflight.Facts) {
+			f.API.PodsServer, f.API.ServiceIPs = "192.0.2.1", []string{"10.96.0.1"}
+		}, nil},
+		{"not by the Service", func(f *preflight.Facts) {
+			f.API.PodsServer, f.API.ServiceIPs = "10.96.0.1", []string{"10.96.0.1"}
+		}, nil},
+		{"by a name", func(f *preflight.Facts) {
+			f.API.Server, f.API.PodsServer = "https://api.example:6443", ""
+		}, nil},
+		{
 			"reads that are denied", func(f *preflight.Facts) {
 				f.API.Denied = []source.Denial{{Read: "list services", Err: errors.New("forbidden")}}
 			},

@@ -1,18 +1,22 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kube-proxier/kube-proxier/internal/testenv"
 	"github.com/kube-proxier/kube-proxier/internal/testenv/render"
+	"github.com/kube-proxier/kube-proxier/proxier/source"
 )
 
 // server is the URL at which node1 reaches the API server. The Service
@@ -122,4 +126,26 @@ func TestExpiredToken(t *testing.T) {
 	service := s.createService("web", nil)
 	s.setEndpoints("web", s.remote)
 	s.expect("a ClusterIP", "remote", from(clusterIPs(service), s.caller))
+}
+
+// kube-proxier check compares the server's address with that of its Service, which
+// the server makes soon after its start.
+func TestTheAPIServerTellsTheAddressOfItsService(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, testenv.VariantNFT)
+	client, err := source.Connection{Kubeconfig: shared.kube.Kubeconfig()}.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.await("the Service's address", func() string {
+		service, err := shared.client.CoreV1().Services(metav1.NamespaceDefault).Get(t.Context(), "kubernetes", metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		answer := source.Ask(t.Context(), client, s.nodeName)
+		if !slices.Equal(answer.ServiceIPs, service.Spec.ClusterIPs) {
+			return fmt.Sprintf("%s, with the addresses %v, want %v", answer, answer.ServiceIPs, service.Spec.ClusterIPs)
+		}
+		return ""
+	})
 }

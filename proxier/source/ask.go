@@ -27,6 +27,8 @@ type Answer struct {
 	NodeMissing bool
 	// NodeUnaddressed tells that there is one, without an address.
 	NodeUnaddressed bool
+	// ServiceIPs are the addresses of the Service by which pods reach the API server.
+	ServiceIPs []string
 }
 
 // A Denial is a read that the API server does not answer, such as "list
@@ -53,7 +55,14 @@ func Ask(ctx context.Context, client *Client, node string) Answer {
 	}
 	var a Answer
 	one := metav1.ListOptions{Limit: 1}
-	a.deny("list services", listable(client.Services.List(ctx, one)))
+	one.FieldSelector = theService().String()
+	services, err := client.Services.List(ctx, one)
+	err = listable(services, err)
+	a.deny("list services", err)
+	if err == nil && len(services.Items) > 0 {
+		a.ServiceIPs = services.Items[0].Spec.ClusterIPs
+	}
+	one.FieldSelector = ""
 	a.deny("list endpointslices", listable(client.EndpointSlices.List(ctx, one)))
 	one.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, node).String()
 	nodes, err := client.Nodes.List(ctx, one)
@@ -64,6 +73,13 @@ func Ask(ctx context.Context, client *Client, node string) Answer {
 		a.NodeUnaddressed = !a.NodeMissing && !proxier.HasAddress(&nodes.Items[0])
 	}
 	return a
+}
+
+// theService selects the Service that each API server makes for itself.
+func theService() fields.Selector {
+	return fields.AndSelectors(
+		fields.OneTermEqualSelector(metav1.ObjectNameField, "kubernetes"),
+		fields.OneTermEqualSelector("metadata.namespace", metav1.NamespaceDefault))
 }
 
 func (a *Answer) deny(read string, err error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -159,6 +160,27 @@ func TestAsk(t *testing.T) {
 				t.Errorf("%q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// One request says whether Services may be listed, and by which address pods reach
+// the server.
+func TestAskForTheAddressOfTheService(t *testing.T) {
+	server := newBadServer(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("fieldSelector") != "metadata.name=kubernetes,metadata.namespace=default" {
+			good(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, listOf("v1", "Service", `{"metadata":{"name":"kubernetes","namespace":"default"},"spec":{"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1","fd00::1"]}}`))
+	})
+	client, err := Connection{Master: server.URL, QPS: -1}.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := Ask(t.Context(), client, "here")
+	if want := []string{"10.96.0.1", "fd00::1"}; answer.Err != nil || len(answer.Denied) > 0 || !slices.Equal(answer.ServiceIPs, want) {
+		t.Errorf("%s, with the addresses %v, want %v", answer, answer.ServiceIPs, want)
 	}
 }
 
