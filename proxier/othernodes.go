@@ -52,20 +52,48 @@ func nodeAddresses(node *corev1.Node) []netip.Addr {
 	return addrs
 }
 
+// otherNodesInterest is whether the addresses of other nodes matter, and are there.
+type otherNodesInterest struct {
+	// awaited is whether they count, and externalIPs whether spec.externalIPs may be
+	// theirs.
+	awaited, externalIPs bool
+	known                bool
+}
+
 // AwaitOtherNodes says that the addresses of other nodes count from now on, in a
-// mode that binds addresses. They are not known before OtherNodesKnown.
-func (s *Store) AwaitOtherNodes() { s.setOthers(&s.othersAwaited) }
+// mode that binds addresses; those in spec.externalIPs, too, if these are served. They
+// are not known before OtherNodesKnown.
+func (s *Store) AwaitOtherNodes(externalIPs bool) {
+	s.setInterest(func(i *otherNodesInterest) { i.awaited, i.externalIPs = true, externalIPs })
+}
+
+// IgnoreOtherNodes says that they do not count from now on.
+func (s *Store) IgnoreOtherNodes() {
+	s.setInterest(func(i *otherNodesInterest) { i.awaited = false })
+}
 
 // OtherNodesKnown says that all other nodes that exist are in the store, or that no
 // more will come to be known.
-func (s *Store) OtherNodesKnown() { s.setOthers(&s.othersKnown) }
+func (s *Store) OtherNodesKnown() {
+	s.setInterest(func(i *otherNodesInterest) { i.known = true })
+}
 
-// setOthers sets one of the two.
-func (s *Store) setOthers(what *bool) {
+// ForgetOtherNodes removes all of them: nobody says any more what becomes of them.
+// They are not known again before OtherNodesKnown.
+func (s *Store) ForgetOtherNodes() {
+	s.setInterest(func(i *otherNodesInterest) {
+		i.known = false
+		clear(s.otherNodes)
+	})
+}
+
+// setInterest changes it, with s.mu held.
+func (s *Store) setInterest(change func(*otherNodesInterest)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !*what {
-		*what, s.others = true, nil
+	before := s.interest
+	if change(&s.interest); s.interest != before {
+		s.others = nil
 		s.notify()
 	}
 }
@@ -93,7 +121,7 @@ func (s *Store) replaceOtherNode(name string, addrs []netip.Addr) {
 // snapshotOthers is shared between Snapshots as long as no node changes; nil where
 // there is none. s.mu is held.
 func (s *Store) snapshotOthers() *OtherNodes {
-	unknown := s.othersAwaited && !s.othersKnown
+	unknown := s.interest.awaited && !s.interest.known
 	if s.others == nil && (unknown || len(s.otherNodes) > 0) {
 		s.others = &OtherNodes{Unknown: unknown, addrs: map[netip.Addr]bool{}}
 		for _, addrs := range s.otherNodes {
@@ -105,16 +133,23 @@ func (s *Store) snapshotOthers() *OtherNodes {
 	return s.others
 }
 
+// AwaitsOtherNodes reports whether their addresses count.
+func (s *Store) AwaitsOtherNodes() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.interest.awaited
+}
+
 // WantsOtherNodes reports whether the other nodes are awaited and some Service has
 // external or load balancer addresses, which may be theirs.
 func (s *Store) WantsOtherNodes() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.othersAwaited {
+	if !s.interest.awaited {
 		return false
 	}
 	for _, o := range s.services {
-		if o.Service != nil && (len(o.Service.Spec.ExternalIPs) > 0 || len(o.Service.Status.LoadBalancer.Ingress) > 0) {
+		if claimsAddresses(o.Service, s.interest.externalIPs) {
 			return true
 		}
 	}

@@ -185,14 +185,28 @@ func externalLocal(s *corev1.Service) bool {
 func (r *serviceReader) loadBalancerIPs() []netip.Addr {
 	var texts []string
 	for _, ingress := range r.service.Status.LoadBalancer.Ingress {
-		// With ipMode Proxy the balancer wants to see the traffic (KEP-1860).
-		if ptr.Deref(ingress.IPMode, corev1.LoadBalancerIPModeVIP) == corev1.LoadBalancerIPModeVIP {
-			texts = append(texts, ingress.IP)
-		} else {
-			texts = append(texts, "")
-		}
+		texts = append(texts, servedIP(ingress))
 	}
 	return r.addrs("status.loadBalancer.ingress[%d].ip", texts)
+}
+
+// servedIP is the address at which nodes serve; empty where there is only a name, and
+// with ipMode Proxy, where the balancer wants to see the traffic (KEP-1860).
+func servedIP(ingress corev1.LoadBalancerIngress) string {
+	if ptr.Deref(ingress.IPMode, corev1.LoadBalancerIPModeVIP) != corev1.LoadBalancerIPModeVIP {
+		return ""
+	}
+	return ingress.IP
+}
+
+// claimsAddresses reports whether a Service asks for external or load balancer
+// addresses that would be served.
+func claimsAddresses(s *corev1.Service, externalIPs bool) bool {
+	if !served(s) {
+		return false
+	}
+	return externalIPs && len(s.Spec.ExternalIPs) > 0 ||
+		slices.ContainsFunc(s.Status.LoadBalancer.Ingress, func(i corev1.LoadBalancerIngress) bool { return servedIP(i) != "" })
 }
 
 // addrs are the addresses of the family, without repetition.

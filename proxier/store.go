@@ -23,9 +23,9 @@ type Store struct {
 	node     *corev1.Node
 	nodeGone bool // node was deleted since
 
-	otherNodes                 map[string][]netip.Addr // by name
-	othersAwaited, othersKnown bool
-	others                     *OtherNodes // of the last Snapshot; nil to make it anew
+	otherNodes map[string][]netip.Addr // by name
+	interest   otherNodesInterest
+	others     *OtherNodes // of the last Snapshot; nil to make it anew
 
 	synced   bool
 	sorted   []*ServiceObjects

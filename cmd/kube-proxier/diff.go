@@ -82,7 +82,7 @@ func (d *difference) command(cmd *cobra.Command) (some bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	store, err := objects.readOnce(ctx, c.Mode)
+	store, err := objects.readOnce(ctx, c)
 	if err != nil {
 		return false, err
 	}

@@ -120,9 +120,7 @@ func (r *resident) adopt(g *generation) {
 	r.inForce.Store(g.config)
 	r.healthy.begin(g.config)
 	r.measured.begin(g.pollers)
-	if g.config.Mode == config.ModeIPVS {
-		r.store.AwaitOtherNodes()
-	}
+	heedOtherNodes(r.store, g.config)
 	r.setParameters(g)
 	g.host.parametersAreSet()
 	counting, stopCounting := context.WithCancel(g.life)

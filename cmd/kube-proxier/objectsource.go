@@ -75,13 +75,11 @@ func (s *objectSource) fill(ctx context.Context, store *proxier.Store) error {
 
 // readOnce runs the source until everything that exists is in the store.
 // In IPVS mode the addresses of other nodes belong to that.
-func (s *objectSource) readOnce(ctx context.Context, mode string) (*proxier.Store, error) {
+func (s *objectSource) readOnce(ctx context.Context, c *config.Config) (*proxier.Store, error) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	store := proxier.NewStore()
-	if mode == config.ModeIPVS {
-		store.AwaitOtherNodes()
-	}
+	heedOtherNodes(store, c)
 	synced, ended := store.Watch(), make(chan error, 1)
 	go func() { ended <- s.fill(running, store) }()
 	select {
@@ -92,6 +90,15 @@ func (s *objectSource) readOnce(ctx context.Context, mode string) (*proxier.Stor
 			return nil, err
 		}
 		return nil, fmt.Errorf("the objects were not complete in time: %s", s.wait(context.WithoutCancel(ctx)))
+	}
+}
+
+// heedOtherNodes has the addresses of other nodes count where the mode binds addresses.
+func heedOtherNodes(store *proxier.Store, c *config.Config) {
+	if c.Mode == config.ModeIPVS {
+		store.AwaitOtherNodes(c.ExternalIPs)
+	} else {
+		store.IgnoreOtherNodes()
 	}
 }
 

@@ -217,6 +217,33 @@ func TestHealthOutlivesAReload(t *testing.T) {
 	}
 }
 
+// generation is one without a Reconciler.
+func (s *reloadStage) generation(c *config.Config) *generation {
+	g := &generation{config: c, host: &host{config: c}, stop: make(chan struct{})}
+	g.life, g.cancel = context.WithCancel(s.t.Context())
+	return g
+}
+
+// The addresses of other nodes count while a mode binds addresses.
+func TestOtherNodesCountInIPVSMode(t *testing.T) {
+	s := newReloadStage(t)
+	for _, mode := range []string{config.ModeIPVS, config.ModeIPTables} {
+		if err := s.current.end(); err != nil {
+			t.Fatal(err)
+		}
+		c := *s.inForce.Load()
+		c.Mode = mode
+		s.current = s.generation(&c)
+		s.adopt(s.current)
+		if got := s.store.AwaitsOtherNodes(); got != (mode == config.ModeIPVS) {
+			t.Errorf("mode %s: other nodes are awaited: %v", mode, got)
+		}
+	}
+	if err := s.current.end(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A timeout that the kernel refuses, be it that it has no IPVS, is told, and ends
 // nothing.
 func TestTimeoutsThatCannotBeSet(t *testing.T) {
@@ -226,8 +253,7 @@ func TestTimeoutsThatCannotBeSet(t *testing.T) {
 	}
 	c := *s.inForce.Load()
 	c.Mode, c.IPVS.TCPTimeout = config.ModeIPVS, 300*24*time.Hour // more than the file may have
-	g := &generation{config: &c, host: &host{config: &c}, stop: make(chan struct{})}
-	g.life, g.cancel = context.WithCancel(t.Context())
+	g := s.generation(&c)
 	s.tools = []*iptables.Tool{{Family: proxier.IPv4}}
 	s.adopt(g)
 	if got := s.reasons(); got != "Warning KernelParametersNotSet" {

@@ -33,7 +33,7 @@ const (
 //	Services        not those of another proxy (label
 //	                service.kubernetes.io/service-proxy-name), not headless ones
 //	EndpointSlices  not those of headless Services
-//	Nodes           only this one; all, from when the Store wants the others
+//	Nodes           only this one; all, while the Store wants the others
 //
 // The client needs "list" and "watch" of these three. Without Services or
 // EndpointSlices nothing is served; without Nodes it is, after a while, by a node
@@ -73,16 +73,15 @@ func (a *API) Run(ctx context.Context, store *proxier.Store) error {
 	if a.NodeName != "" {
 		tasks.StartWithContext(ctx, node.run)
 	}
-	others := a.otherNodes(store)
 	if !received(ctx, services.synced) || !received(ctx, slices.synced) {
 		return nil
 	}
-	wanted := store.WantsOtherNodes()
+	wanted, others := store.WantsOtherNodes(), make(chan struct{}) // closed when they are known
 	tasks.StartWithContext(ctx, func(ctx context.Context) { a.followOtherNodes(ctx, store, others, wanted) })
 	if a.NodeName != "" && !a.awaitNode(ctx, store, node.synced, addressed) {
 		return nil
 	}
-	if wanted && !received(ctx, others.known) {
+	if wanted && !received(ctx, others) {
 		return nil
 	}
 	store.SetSynced()
