@@ -130,11 +130,17 @@ func (r *reporter) seen() proxier.Report {
 
 func run(t *testing.T, pacer proxier.Pacer, store *proxier.Store, test func(*recorder, *reporter)) {
 	t.Helper()
-	runWatched(t, pacer, store, nil, test)
+	runWith(t, pacer, store, nil, test)
 }
 
-// runWatched is run with a Sentry, which may be nil.
+// runWatched is run with a Sentry.
 func runWatched(t *testing.T, pacer proxier.Pacer, store *proxier.Store, s *sentry, test func(*recorder, *reporter)) {
+	t.Helper()
+	runWith(t, pacer, store, []*sentry{s}, test)
+}
+
+// runWith is run with Sentries.
+func runWith(t *testing.T, pacer proxier.Pacer, store *proxier.Store, sentries []*sentry, test func(*recorder, *reporter)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d, seen := &recorder{start: time.Now(), empty: true, wake: make(chan struct{}, 1)}, &reporter{}
@@ -142,9 +148,9 @@ func runWatched(t *testing.T, pacer proxier.Pacer, store *proxier.Store, s *sent
 			Store: store, Options: clustergen.Options(proxier.IPv4),
 			Dataplanes: []proxier.Dataplane{d}, Reporter: seen, Pacer: pacer,
 		}
-		if s != nil {
+		for _, s := range sentries {
 			s.tell = make(chan func(proxier.Drift), 1) // of this bubble
-			r.Sentries = []proxier.Sentry{s}
+			r.Sentries = append(r.Sentries, s)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

@@ -101,14 +101,15 @@ type told struct {
 const maxTold = 16
 
 // watch starts the Sentries. What fails ends none of the others: the regular
-// comparison stays.
+// comparison stays, and a pass finds out that it is due sooner.
 func (r *Reconciler) watch(ctx context.Context, running *sync.WaitGroup) {
 	r.guard.wake = make(chan struct{}, 1)
 	for _, s := range r.Sentries {
 		r.guard.count(+1)
 		running.Go(func() {
-			defer r.guard.count(-1)
 			err := s.Watch(ctx, func(d Drift) { r.guard.alarm(told{s, d}, time.Now()) })
+			r.guard.count(-1)
+			r.guard.ring()
 			if err != nil && ctx.Err() == nil && r.SentryFailed != nil {
 				r.SentryFailed(s, err)
 			}

@@ -17,8 +17,9 @@ import (
 
 // A sentry of the recorder that tells what the test wants.
 type sentry struct {
-	tell chan func(proxier.Drift)
-	fail error // of Watch, at once
+	tell  chan func(proxier.Drift)
+	fail  error // of Watch, after a while
+	after time.Duration
 
 	mu       sync.Mutex
 	rechecks int
@@ -29,10 +30,14 @@ func newSentry() *sentry { return &sentry{} }
 func (s *sentry) Dataplane() string { return "recorder" }
 
 func (s *sentry) Watch(ctx context.Context, tell func(proxier.Drift)) error {
-	if s.fail != nil {
-		return s.fail
-	}
 	s.tell <- tell
+	if s.fail != nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(s.after):
+			return s.fail
+		}
+	}
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -76,21 +81,24 @@ func TestDriftIsRepairedAtOnce(t *testing.T) {
 
 // Comparing finds only what a Sentry overlooks: an idle node shall stay one.
 func TestTheKernelIsComparedSeldomWhereItIsWatched(t *testing.T) {
+	one := func(s *sentry) []*sentry { return []*sentry{s} }
+	fails := errors.New("no memory")
 	for _, test := range []struct {
 		name        string
-		sentry      *sentry
+		sentries    []*sentry
 		takes       time.Duration
 		refuse      bool
 		least, most int // passes in ten hours
 	}{
 		{"nobody watches", nil, 10 * time.Millisecond, false, 598, 601},
-		{"a small cluster", newSentry(), 10 * time.Millisecond, false, 9, 11},
-		{"a large cluster", newSentry(), time.Second, false, 9, 11},
-		{"a Sentry that has failed", &sentry{fail: errors.New("no memory")}, 10 * time.Millisecond, false, 598, 601},
-		{"something is refused, and to be tried again", newSentry(), 10 * time.Millisecond, true, 598, 601},
+		{"a small cluster", one(newSentry()), 10 * time.Millisecond, false, 9, 11},
+		{"a large cluster", one(newSentry()), time.Second, false, 9, 11},
+		{"a Sentry that has failed", one(&sentry{fail: fails}), 10 * time.Millisecond, false, 598, 601},
+		{"one of two that has failed", []*sentry{newSentry(), {fail: fails}}, 10 * time.Millisecond, false, 598, 601},
+		{"something is refused, and to be tried again", one(newSentry()), 10 * time.Millisecond, true, 598, 601},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			runWatched(t, pacer, clustergen.Uniform(3, 1), test.sentry, func(d *recorder, _ *reporter) {
+			runWith(t, pacer, clustergen.Uniform(3, 1), test.sentries, func(d *recorder, _ *reporter) {
 				d.takes(test.takes)
 				d.refuses(test.refuse)
 				pass(3 * time.Hour) // how long the first one took does not count any more
@@ -102,6 +110,20 @@ func TestTheKernelIsComparedSeldomWhereItIsWatched(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What nobody watches any more is compared at the sync period from then on, and not
+// only after the hour that was to pass while it was watched.
+func TestTheKernelIsComparedSoonWhenASentryFails(t *testing.T) {
+	sentries := []*sentry{newSentry(), {fail: errors.New("no memory"), after: 90 * time.Minute}}
+	runWith(t, pacer, clustergen.Uniform(3, 1), sentries, func(d *recorder, _ *reporter) {
+		pass(89 * time.Minute)
+		before := count(d)
+		pass(6 * time.Minute)
+		if n := count(d) - before; n < 5 || n > 7 {
+			t.Errorf("%d passes within five minutes of a Sentry's end, want one at once and then one a minute", n)
+		}
+	})
 }
 
 // While something is written, a Sentry overlooks most.

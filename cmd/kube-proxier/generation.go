@@ -103,10 +103,7 @@ func (r *resident) watchForDrift(h *host, reconciler *proxier.Reconciler, tool *
 	if r.dryRun {
 		return
 	}
-	var err error
-	if reconciler.Sentries, err = h.sentries(tool); err != nil {
-		r.driftUnwatched(tool, err)
-	}
+	reconciler.Sentries = h.sentries(tool)
 	reconciler.SentryFailed = func(_ proxier.Sentry, err error) { r.driftUnwatched(tool, err) }
 }
 
