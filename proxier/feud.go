@@ -54,10 +54,14 @@ func (f *feud) repaired(now time.Time) {
 
 // settle ends a feud that the other side has given up.
 func (f *feud) settle(now time.Time) {
-	if f.wait > 0 && now.Sub(f.next) >= FeudWindow {
+	if over, fought := f.over(); fought && !now.Before(over) {
 		*f = feud{}
 	}
 }
+
+// over is when the feud is over unless something has to be repaired before; false
+// without a feud.
+func (f *feud) over() (time.Time, bool) { return f.next.Add(FeudWindow), f.wait > 0 }
 
 // report is nil without a feud.
 func (f *feud) report(now time.Time) *Feud {

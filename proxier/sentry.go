@@ -73,7 +73,8 @@ func (w Writer) String() string {
 
 // A guard gathers what Sentries tell, until it may be looked at.
 type guard struct {
-	// wake receives when there is something to look at; it may be nil.
+	// wake receives when there is something to look at, or when a pass finds
+	// something out by being made; it may be nil.
 	wake chan struct{}
 
 	mu       sync.Mutex
@@ -88,6 +89,8 @@ type post struct {
 	// due is whether it may be looked at; before that timer runs.
 	due   bool
 	timer *time.Timer
+	// peace runs while there is a feud, until it may be over.
+	peace *time.Timer
 }
 
 // told is what one Sentry said.
@@ -238,6 +241,19 @@ func (g *guard) judge(report *Report, all []told, now time.Time) {
 	}
 	if p != nil {
 		report.Feud = p.feud.report(now)
+		g.awaitPeace(p, now)
+	}
+}
+
+// awaitPeace has a pass made when a feud is over, which tells of it: nothing else may
+// make one for long. g.mu is held.
+func (g *guard) awaitPeace(p *post, now time.Time) {
+	if p.peace != nil {
+		p.peace.Stop()
+		p.peace = nil
+	}
+	if over, fought := p.feud.over(); fought {
+		p.peace = time.AfterFunc(over.Sub(now), g.ring)
 	}
 }
 
@@ -246,8 +262,10 @@ func (g *guard) stop() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, p := range g.posts {
-		if p.timer != nil {
-			p.timer.Stop()
+		for _, timer := range []*time.Timer{p.timer, p.peace} {
+			if timer != nil {
+				timer.Stop()
+			}
 		}
 	}
 }

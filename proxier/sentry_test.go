@@ -232,6 +232,9 @@ func TestAFeudIsDamped(t *testing.T) {
 			t.Errorf("%d repairs after the last drift, want 1", s.checked()-repairs)
 		}
 		pass(3 * time.Minute)
+		if last := seen.seen(); last.Feud != nil {
+			t.Errorf("after three minutes of peace the last report says %+v", last.Feud)
+		}
 		tell(byNFT)
 		pass(time.Millisecond)
 		if s.checked() != repairs+2 || seen.seen().Feud != nil {
