@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A Feud is that somebody else changes what was repaired over and over. Repairs
-// are then made ever more rarely; changes of objects are still made at once.
+// A Feud is a fight with another writer that keeps undoing our repairs. These are
+// then made ever more rarely; changes of objects are still made at once.
 type Feud struct {
 	// Repairs are all so far, with those that made it a Feud.
 	Repairs int

@@ -22,7 +22,7 @@ type Sentry interface {
 	Recheck()
 }
 
-// A Drift is that somebody else may have changed the kernel.
+// A Drift is a sign that another process changed the kernel.
 type Drift struct {
 	Cause Cause
 	// Writer is who did it, as far as is known.

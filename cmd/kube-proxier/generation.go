@@ -149,7 +149,7 @@ func (r *resident) setParameters(g *generation) {
 		return
 	}
 	if err := g.host.setTimeouts(r.tools); err != nil {
-		r.logger.Error(err, "A parameter of the kernel stays other than the configuration has it")
+		r.logger.Error(err, "Cannot set a kernel parameter")
 		r.node.warning("KernelParametersNotSet", "%.900v", err)
 	}
 }

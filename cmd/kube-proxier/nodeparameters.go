@@ -38,11 +38,11 @@ func setParameters(logger klog.Logger, parameters []sysctl.Parameter) error {
 	var problems []error
 	for _, o := range sysctl.Set(sysctl.Root, parameters) {
 		if o.Err != nil {
-			logger.Info("A parameter of the kernel stays other than the configuration has it", "reason", o.Err.Error())
+			logger.Info("Cannot set a kernel parameter", "reason", o.Err.Error())
 			problems = append(problems, o.Err)
 			continue
 		}
-		logger.Info("Set a parameter of the kernel", "parameter", o.Name, "from", o.Have, "to", o.Want)
+		logger.Info("Set a kernel parameter", "parameter", o.Name, "from", o.Have, "to", o.Want)
 	}
 	return errors.Join(problems...)
 }
