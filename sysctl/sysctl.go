@@ -88,7 +88,30 @@ func (*Dataplane) Forget() {}
 
 // Plan reads the parameters that the State needs.
 func (d *Dataplane) Plan(_ context.Context, state *proxier.State) (proxier.Plan, error) {
-	p := &plan{root: d.root}
+	changes, err := d.changes(state)
+	if err != nil {
+		return nil, err
+	}
+	return &plan{d.root, changes}, nil
+}
+
+// Writable tells why what the State needs could not be set. Nothing is written.
+func (d *Dataplane) Writable(state *proxier.State) error {
+	changes, err := d.changes(state)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, c := range changes {
+		if err := c.writable(d.root); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (d *Dataplane) changes(state *proxier.State) ([]change, error) {
+	var changes []change
 	for _, parameter := range d.parameters {
 		if parameter.Needed != nil && !parameter.Needed(state) {
 			continue
@@ -101,10 +124,10 @@ func (d *Dataplane) Plan(_ context.Context, state *proxier.State) (proxier.Plan,
 			return nil, fmt.Errorf("sysctl %s: %w: %s", parameter.Name, err, parameter.Why)
 		}
 		if have := string(bytes.TrimSpace(value)); !parameter.satisfied(have) {
-			p.changes = append(p.changes, change{parameter, have})
+			changes = append(changes, change{parameter, have})
 		}
 	}
-	return p, nil
+	return changes, nil
 }
 
 type change struct {
@@ -112,11 +135,23 @@ type change struct {
 	have string
 }
 
-func (c change) set(root string) error {
-	if err := write(c.Path(root), c.Want); err != nil {
-		return fmt.Errorf("%s is %s and cannot be set to %s: %w: %s", c.Name, c.have, c.Want, err, c.Why)
+func (c change) set(root string) error { return c.explain(write(c.Path(root), c.Want)) }
+
+// writable opens the file, which is what a read-only /proc/sys refuses.
+func (c change) writable(root string) error {
+	f, err := os.OpenFile(c.Path(root), os.O_WRONLY, 0)
+	if err == nil {
+		err = f.Close()
 	}
-	return nil
+	return c.explain(err)
+}
+
+// explain says what an error means, if there is one.
+func (c change) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is %s and cannot be set to %s: %w: %s", c.Name, c.have, c.Want, err, c.Why)
 }
 
 // A plan is the parameters to be changed.

@@ -108,6 +108,24 @@ func TestAllAreWrittenAlsoAfterOneThatCannotBe(t *testing.T) {
 	}
 }
 
+// What cannot be set is found by opening it, as on a /proc/sys that is mounted
+// read-only. Here a file of /sys takes its place, which not even root may write.
+func TestWritable(t *testing.T) {
+	dir := root(t, map[string]string{"net.a": "0"})
+	parameters := []sysctl.Parameter{{Name: "net.a", Want: "1"}}
+	if err := sysctl.New(dir, parameters).Writable(nil); err != nil {
+		t.Errorf("what can be set is said to be unwritable: %v", err)
+	}
+	if a, err := os.ReadFile(filepath.Join(dir, "net", "a")); err != nil || string(a) != "0\n" {
+		t.Errorf("net.a is %q now, %v", a, err)
+	}
+	parameters = append(parameters, sysctl.Parameter{Name: "cpus", Want: "many", Why: "they are needed", File: "/sys/devices/system/cpu/online"})
+	err := sysctl.New(dir, parameters).Writable(nil)
+	if err == nil || !strings.Contains(err.Error(), "cannot be set to many") || !strings.Contains(err.Error(), "they are needed") || strings.Contains(err.Error(), "net.a") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestIPVS(t *testing.T) {
 	base := []string{"net.ipv4.vs.conntrack=1", "net.ipv4.vs.expire_nodest_conn=1", "net.ipv4.vs.expire_quiescent_template=1"}
 	const reuse, forward = "net.ipv4.vs.conn_reuse_mode=0", "net.ipv4.ip_forward=1"

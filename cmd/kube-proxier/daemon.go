@@ -106,6 +106,10 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	if err != nil {
 		return err
 	}
+	if err := r.require(first); err != nil {
+		first.discard()
+		return err
+	}
 	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(r.tools), "dryRun", d.dryRun)
 	r.node.normal("Starting", "%s %s", eventSource, versionText())
 	r.adopt(first)

@@ -35,8 +35,8 @@ type generation struct {
 	stopCounting context.CancelFunc
 }
 
-// prepare makes all that can fail, while another generation may serve. Nothing is
-// written yet, but parameters of the kernel that the mode cannot do without.
+// prepare makes all that can fail, while another generation may serve. Nothing that
+// stays is written yet.
 func (r *resident) prepare(ctx context.Context, c *config.Config) (*generation, error) {
 	g := &generation{config: c, stop: make(chan struct{})}
 	g.life, g.cancel = context.WithCancel(ctx)
@@ -63,6 +63,14 @@ func (r *resident) furnish(g *generation) (err error) {
 	}
 	if err = g.host.prepare(g.life, r.tools); err != nil || r.dryRun {
 		return err
+	}
+	return g.host.checkRequired(r.tools)
+}
+
+// require sets what the mode cannot do without, after prepare and before adopt.
+func (r *resident) require(g *generation) error {
+	if r.dryRun {
+		return nil
 	}
 	return g.host.setRequired(g.life, r.tools)
 }

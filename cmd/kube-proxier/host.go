@@ -24,6 +24,8 @@ import (
 // for both IP families.
 type host struct {
 	config *config.Config
+	// sysctls is sysctl.Root, but for tests.
+	sysctls string
 	// addresses are those of all network devices.
 	addresses *device.Cached
 	// schedulers and kernel are known in IPVS mode.
@@ -49,7 +51,7 @@ type host struct {
 // newHost looks whether this host has what the mode needs. Nothing is changed.
 func newHost(ctx context.Context, c *config.Config) (*host, error) {
 	h := &host{
-		config: c, addresses: device.NewCached(device.Netlink{}),
+		config: c, sysctls: sysctl.Root, addresses: device.NewCached(device.Netlink{}),
 		rules: map[proxier.Family]*iptables.Dataplane{}, servers: map[proxier.Family]*ipvs.Dataplane{},
 		polls: map[proxier.Family][]proxier.Sentry{},
 	}
@@ -69,7 +71,7 @@ func newHost(ctx context.Context, c *config.Config) (*host, error) {
 	if err = (ipset.Netlink{}).Probe(ctx); err != nil {
 		return nil, fmt.Errorf("mode ipvs: %w", err)
 	}
-	if h.kernel, err = sysctl.KernelVersion(sysctl.Root); err != nil {
+	if h.kernel, err = sysctl.KernelVersion(h.sysctls); err != nil {
 		return nil, err
 	}
 	now, err := h.addresses.List(ctx)
@@ -153,20 +155,35 @@ func (h *host) prepare(ctx context.Context, tools []*iptables.Tool) error {
 	return h.watch(ctx)
 }
 
-// setRequired sets parameters of the kernel that IPVS mode cannot do without; none
-// of them matters to another mode. So a change to it is refused where the process
-// may not write them, as in a container that is not privileged, rather than
-// that nothing is served anew from then on.
+// checkRequired tells whether setRequired will succeed, as far as that can be known
+// without a write. So a live change to IPVS mode is refused where the process may not
+// write parameters, as in a container that is not privileged, rather than that nothing
+// is served anew from then on.
+func (h *host) checkRequired(tools []*iptables.Tool) error {
+	return h.eachRequired(tools, (*sysctl.Dataplane).Writable)
+}
+
+// setRequired sets parameters of the kernel that IPVS mode cannot do without. Nobody
+// sets them back, and some matter to the host whatever the mode: it comes when nothing
+// else can fail.
 func (h *host) setRequired(ctx context.Context, tools []*iptables.Tool) error {
+	return h.eachRequired(tools, func(parameters *sysctl.Dataplane, state *proxier.State) error {
+		plan, err := parameters.Plan(ctx, state)
+		if err == nil {
+			_, err = plan.Apply(ctx)
+		}
+		return err
+	})
+}
+
+// eachRequired does something with the parameters that IPVS mode cannot do without,
+// family by family.
+func (h *host) eachRequired(tools []*iptables.Tool, do func(*sysctl.Dataplane, *proxier.State) error) error {
 	if h.config.Mode != config.ModeIPVS {
 		return nil
 	}
 	for _, tool := range tools {
-		plan, err := h.parameters(tool.Family).Plan(ctx, &proxier.State{Family: tool.Family})
-		if err == nil {
-			_, err = plan.Apply(ctx)
-		}
-		if err != nil {
+		if err := do(h.parameters(tool.Family), &proxier.State{Family: tool.Family}); err != nil {
 			return fmt.Errorf("mode ipvs over %s: %w; kube-proxier --init-only sets it where that is allowed, such as in the init container of a DaemonSet: kubectl rollout restart", tool.Family, err)
 		}
 	}

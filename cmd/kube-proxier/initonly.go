@@ -105,9 +105,9 @@ func linesOf(text string) []string { return strings.Split(strings.TrimSpace(text
 func (h *host) parameters(family proxier.Family) *sysctl.Dataplane {
 	switch {
 	case h.config.Mode == config.ModeIPVS:
-		return sysctl.New(sysctl.Root, sysctl.IPVS(family, h.kernel, h.config.IPVS.StrictARP))
+		return sysctl.New(h.sysctls, sysctl.IPVS(family, h.kernel, h.config.IPVS.StrictARP))
 	case family == proxier.IPv4:
-		return sysctl.New(sysctl.Root, sysctl.RouteLocalnet())
+		return sysctl.New(h.sysctls, sysctl.RouteLocalnet())
 	}
-	return sysctl.New(sysctl.Root, nil)
+	return sysctl.New(h.sysctls, nil)
 }

@@ -122,15 +122,11 @@ func (r *reloader) apply(ctx context.Context, next *config.Config) error {
 			return err
 		}
 	}
-	err := r.adjustLogging(next.Logging)
-	if err == nil {
-		err = r.moveServers(ctx, old, next)
-	}
-	if err != nil {
+	if err := r.commit(ctx, old, next, g); err != nil {
 		if g != nil {
 			g.discard()
 		}
-		return errors.Join(err, r.adjustLogging(old.Logging))
+		return err
 	}
 	if g == nil {
 		r.inForce.Store(next)
@@ -142,6 +138,24 @@ func (r *reloader) apply(ctx context.Context, next *config.Config) error {
 	r.current = g
 	r.adopt(g)
 	return nil
+}
+
+// commit does what can fail although it was prepared, for a generation that may be
+// nil: all or nothing. Parameters of the kernel, which nobody sets back, come last.
+func (r *reloader) commit(ctx context.Context, old, next *config.Config, g *generation) error {
+	err := r.adjustLogging(next.Logging)
+	if err == nil {
+		err = r.moveServers(ctx, old, next)
+	}
+	if err == nil && g != nil {
+		if err = r.require(g); err != nil {
+			err = errors.Join(err, r.moveServers(ctx, next, old))
+		}
+	}
+	if err != nil {
+		err = errors.Join(err, r.adjustLogging(old.Logging))
+	}
+	return err
 }
 
 // moveServers makes them listen where next says: both or none.

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/metrics"
+	"github.com/kube-proxier/kube-proxier/sysctl"
 )
 
 // A reloadStage is a daemon on a host without iptables, so that no kernel is
@@ -202,6 +205,55 @@ func TestReloadMovesServersOrRefuses(t *testing.T) {
 	}
 }
 
+// Parameters of the kernel are set when nothing else can be refused any more, and
+// where they cannot be, the servers are where they were.
+func TestARefusedReloadSetsNoParameter(t *testing.T) {
+	s := newReloadStage(t)
+	s.tools = []*iptables.Tool{{Family: proxier.IPv4}}
+	old := s.inForce.Load()
+	next := *old
+	next.Mode = config.ModeIPVS
+	g := s.generation(&next)
+	defer g.discard()
+	var names []string
+	for _, p := range sysctl.IPVS(proxier.IPv4, g.host.kernel, false) {
+		names = append(names, p.Path(g.host.sysctls))
+	}
+	values := func() string {
+		var all []string
+		for _, name := range names {
+			value, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, strings.TrimSpace(string(value)))
+		}
+		return strings.Join(all, " ")
+	}
+	for _, name := range names {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte("0\n"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.host.checkRequired(s.tools); err != nil || values() != "0 0 0 0" {
+		t.Errorf("to look whether they can be set makes them %s, error %v", values(), err)
+	}
+	next.MetricsAddress = taken(t)
+	if err := s.commit(t.Context(), old, &next, g); err == nil || values() != "0 0 0 0" {
+		t.Errorf("with an address that is taken the parameters are %s, error %v", values(), err)
+	}
+	next.MetricsAddress = freeAddress(t)
+	if err := s.commit(t.Context(), old, &next, g); err != nil || values() != "1 1 1 1" {
+		t.Errorf("with a free one they are %s, error %v", values(), err)
+	}
+	if err := errors.Join(s.moveServers(t.Context(), &next, old), os.Remove(names[0])); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.commit(t.Context(), old, &next, g); err == nil || s.measured.listener.Place().Address != s.metrics {
+		t.Errorf("without a parameter metrics are served at %s, error %v", s.measured.listener.Place().Address, err)
+	}
+}
+
 func TestHealthOutlivesAReload(t *testing.T) {
 	s := newReloadStage(t)
 	s.healthy.health.SetTimeout(time.Nanosecond)
@@ -219,7 +271,7 @@ func TestHealthOutlivesAReload(t *testing.T) {
 
 // generation is one without a Reconciler.
 func (s *reloadStage) generation(c *config.Config) *generation {
-	g := &generation{config: c, host: &host{config: c}, stop: make(chan struct{})}
+	g := &generation{config: c, host: &host{config: c, sysctls: s.t.TempDir()}, stop: make(chan struct{})}
 	g.life, g.cancel = context.WithCancel(s.t.Context())
 	return g
 }
