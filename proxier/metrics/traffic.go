@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -15,9 +16,9 @@ import (
 type TrafficMeter interface {
 	// Ask asks for a new look at the kernel; it does not wait.
 	Ask()
-	// Await waits a little for what was asked for, and returns what was counted
+	// Await waits for what was asked for until ctx ends, and returns what was counted
 	// and when that was; false where nothing was yet.
-	Await() (traffic.Totals, time.Time, bool)
+	Await(ctx context.Context) (traffic.Totals, time.Time, bool)
 	// Volume reports whether packets and bytes are counted, beside connections.
 	Volume() bool
 }
@@ -66,8 +67,10 @@ func (c *trafficCollector) Collect(all chan<- prometheus.Metric) {
 	for _, meter := range meters {
 		meter.Ask()
 	}
+	patience, cancel := context.WithTimeout(context.Background(), traffic.Patience) // for all
+	defer cancel()
 	for family, meter := range meters {
-		totals, at, ok := meter.Await()
+		totals, at, ok := meter.Await(patience)
 		if !ok {
 			continue
 		}

@@ -1,9 +1,11 @@
 package metrics_test
 
 import (
+	"context"
 	"maps"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,7 +25,7 @@ type meter struct {
 }
 
 func (m *meter) Ask() { m.asked++ }
-func (m *meter) Await() (traffic.Totals, time.Time, bool) {
+func (m *meter) Await(context.Context) (traffic.Totals, time.Time, bool) {
 	return m.totals, time.Unix(1000, 0), m.asked > 1
 }
 func (m *meter) Volume() bool { return m.volume }
@@ -90,6 +92,34 @@ func TestTrafficIsShown(t *testing.T) {
 	if diff := cmp.Diff(want, s.trafficSamples()); diff != "" {
 		t.Errorf("packets and bytes too, and nothing hidden (-want +have)\n%s", diff)
 	}
+}
+
+// A slow meter has counted something, and reads for an hour.
+type slowMeter struct{ meter }
+
+func (m *slowMeter) Await(ctx context.Context) (traffic.Totals, time.Time, bool) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Hour):
+	}
+	return m.meter.Await(ctx)
+}
+
+// One family after the other would make it two seconds.
+func TestAScrapeWaitsASecondForTraffic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		meters := map[proxier.Family]metrics.TrafficMeter{}
+		for _, family := range proxier.Families {
+			meters[family] = &slowMeter{meter{totals: someTraffic(), asked: 1}}
+		}
+		s.metrics.CountTraffic(meters)
+		begin := time.Now()
+		samples := s.trafficSamples()
+		if took := time.Since(begin); took != time.Second || len(samples) == 0 {
+			t.Errorf("%d samples after %v, want those of before after a second", len(samples), took)
+		}
+	})
 }
 
 // drainPlan is one of virtual servers.

@@ -12,8 +12,9 @@ const share = 100
 // shareOfFailures is the same for readings that fail: a fifth.
 const shareOfFailures = 5
 
-// DefaultPatience is how long who asks waits for a reading that takes long.
-const DefaultPatience = time.Second
+// Patience is how long who asks should wait for readings that take long, for all of
+// them together.
+const Patience = time.Second
 
 // A Poller makes readings of one Source when somebody asks, but not more often
 // than Interval and not more than a hundredth of the time. Where nobody asks,
@@ -22,8 +23,6 @@ type Poller struct {
 	Source Source
 	// Interval lies at least between two readings.
 	Interval time.Duration
-	// Patience is how long Await waits; 0 for DefaultPatience.
-	Patience time.Duration
 	// Told, if set, is told of each reading: of what failed, or else what the
 	// totals are. Its calls do not overlap.
 	Told func(Totals, error)
@@ -34,6 +33,7 @@ type Poller struct {
 	mu      sync.Mutex
 	due     time.Time     // when the next reading may begin
 	reading chan struct{} // closed when the reading that was asked for has ended
+	ended   bool          // whether there will be no more
 	totals  *Totals
 	at      time.Time
 }
@@ -41,7 +41,7 @@ type Poller struct {
 // NewPoller makes a Poller that shows at most that many Services by name.
 func NewPoller(source Source, interval time.Duration, maxServices int) *Poller {
 	return &Poller{
-		Source: source, Interval: interval, Patience: DefaultPatience,
+		Source: source, Interval: interval,
 		meter: NewMeter(maxServices), asked: make(chan struct{}, 1),
 	}
 }
@@ -49,6 +49,7 @@ func NewPoller(source Source, interval time.Duration, maxServices int) *Poller {
 // Run makes readings until ctx ends. The first is made at once: what the kernel
 // has counted by then is not counted here.
 func (p *Poller) Run(ctx context.Context) {
+	defer p.end()
 	if !p.start(ctx) {
 		return
 	}
@@ -110,21 +111,34 @@ func (p *Poller) done(err error, wait time.Duration) {
 	if err == nil {
 		p.totals, p.at = &totals, now
 	}
-	if p.reading != nil {
-		close(p.reading)
-		p.reading = nil
-	}
+	p.release()
 	p.mu.Unlock()
 	if p.Told != nil {
 		p.Told(totals, err)
 	}
 }
 
+// release is for those who wait for a reading. p.mu is held.
+func (p *Poller) release() {
+	if p.reading != nil {
+		close(p.reading)
+		p.reading = nil
+	}
+}
+
+// end lets nobody wait for a reading that will not come.
+func (p *Poller) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	p.release()
+}
+
 // Ask asks for a reading, if one is due.
 func (p *Poller) Ask() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.reading != nil || time.Now().Before(p.due) {
+	if p.ended || p.reading != nil || time.Now().Before(p.due) {
 		return
 	}
 	p.reading = make(chan struct{})
@@ -134,17 +148,16 @@ func (p *Poller) Ask() {
 	}
 }
 
-// Await waits for the reading that was asked for, if there is one, but not for
-// long, and returns the totals of the last and when it was; false while there
-// was none.
-func (p *Poller) Await() (Totals, time.Time, bool) {
+// Await waits for the reading that was asked for, if there is one, until ctx ends,
+// and returns the totals of the last and when it was; false while there was none.
+func (p *Poller) Await(ctx context.Context) (Totals, time.Time, bool) {
 	p.mu.Lock()
 	reading := p.reading
 	p.mu.Unlock()
 	if reading != nil {
 		select {
 		case <-reading:
-		case <-time.After(p.Patience):
+		case <-ctx.Done():
 		}
 	}
 	p.mu.Lock()

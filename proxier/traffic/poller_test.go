@@ -46,6 +46,31 @@ func (s *scripted) Read(ctx context.Context) (Reading, error) {
 
 func (s *scripted) Volume() bool { return false }
 
+// While one configuration follows another, somebody may ask a Poller that has ended,
+// or wait for one that ends.
+func TestNobodyWaitsForAPollerThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &scripted{}
+		p := NewPoller(source, 15*time.Second, 10)
+		ctx, cancel := context.WithCancel(t.Context())
+		go p.Run(ctx)
+		synctest.Wait()
+		ask(t, p)
+		time.Sleep(time.Minute)
+		source.now(func() { source.takes = time.Hour })
+		time.AfterFunc(100*time.Millisecond, cancel)
+		begin := time.Now()
+		if got := ask(t, p); got != 1 || time.Since(begin) != 100*time.Millisecond {
+			t.Errorf("%d connections after %v, want the 1 of before when the Poller ends", got, time.Since(begin))
+		}
+		time.Sleep(time.Minute)
+		begin = time.Now()
+		if got := ask(t, p); got != 1 || time.Since(begin) != 0 {
+			t.Errorf("%d connections after %v, want the 1 of before at once", got, time.Since(begin))
+		}
+	})
+}
+
 // poll runs the test with a Poller of 15 s that has started, in a bubble of its
 // own time.
 func poll(t *testing.T, source *scripted, test func(*testing.T, *Poller)) {
@@ -66,7 +91,9 @@ func poll(t *testing.T, source *scripted, test func(*testing.T, *Poller)) {
 func ask(t *testing.T, p *Poller) uint64 {
 	t.Helper()
 	p.Ask()
-	totals, _, ok := p.Await()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	totals, _, ok := p.Await(ctx)
 	if !ok || len(totals.Ports) != 1 {
 		t.Fatalf("the totals are %+v, there: %v", totals, ok)
 	}
@@ -133,8 +160,8 @@ func TestWhoAsksDoesNotWaitForLong(t *testing.T) {
 		source.now(func() { source.takes = 5 * time.Second })
 		time.Sleep(time.Minute)
 		begin := time.Now()
-		if got := ask(t, p); got != 1 || time.Since(begin) != DefaultPatience {
-			t.Errorf("%d connections after %s, want the 1 of before after %s", got, time.Since(begin), DefaultPatience)
+		if got := ask(t, p); got != 1 || time.Since(begin) != Patience {
+			t.Errorf("%d connections after %s, want the 1 of before after %s", got, time.Since(begin), Patience)
 		}
 		time.Sleep(10 * time.Second)
 		if got := ask(t, p); got != 2 {
@@ -146,7 +173,7 @@ func TestWhoAsksDoesNotWaitForLong(t *testing.T) {
 func TestAReadingThatFails(t *testing.T) {
 	source := &scripted{err: errors.New("no")}
 	poll(t, source, func(t *testing.T, p *Poller) {
-		if _, _, ok := p.Await(); ok {
+		if _, _, ok := p.Await(t.Context()); ok {
 			t.Error("there are totals before anything was read")
 		}
 		time.Sleep(16 * time.Second)
