@@ -12,7 +12,7 @@ import (
 // State. prev may be nil; it only saves work, by sharing what did not change.
 func Build(prev *State, snapshot *Snapshot, options Options) *State {
 	node := NodeFacts(options.NodeName, snapshot.Node, options.BindAddress)
-	if prev != nil && (!prev.options.equal(options) || !prev.Node.equal(node)) {
+	if prev != nil && (!reflect.DeepEqual(prev.options, options) || !prev.Node.equal(node)) {
 		prev = nil // each Service may look different now
 	}
 	if prev == nil {

@@ -1,6 +1,8 @@
 package proxier_test
 
 import (
+	"net/netip"
+	"reflect"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,6 +70,35 @@ func TestBuildForgetsThePredecessorWhenTheNodeChanges(t *testing.T) {
 	}
 	if options.MasqueradeAll = true; !proxier.Build(after, store.Snapshot(), options).MasqueradeAll {
 		t.Error("changed options have no effect")
+	}
+}
+
+// A field of the Options that did not count would leave Services as they were.
+func TestBuildForgetsThePredecessorWhenAnyOptionChanges(t *testing.T) {
+	store := clustergen.Uniform(3, 3)
+	options := clustergen.Options(proxier.IPv4)
+	before := proxier.Build(nil, store.Snapshot(), options)
+	if same := proxier.Build(before, store.Snapshot(), clustergen.Options(proxier.IPv4)); same.Services[0] != before.Services[0] {
+		t.Error("equal options share nothing")
+	}
+	for i := range reflect.TypeFor[proxier.Options]().NumField() {
+		changed := options
+		field := reflect.ValueOf(&changed).Elem().Field(i)
+		switch field.Interface().(type) {
+		case proxier.Family:
+			field.Set(reflect.ValueOf(proxier.IPv6))
+		case netip.Addr:
+			field.Set(reflect.ValueOf(netip.MustParseAddr("192.0.2.1")))
+		case []netip.Prefix:
+			field.Set(reflect.ValueOf([]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}))
+		case bool:
+			field.SetBool(!field.Bool())
+		default:
+			field.SetString("other")
+		}
+		if after := proxier.Build(before, store.Snapshot(), changed); after.Services[0] == before.Services[0] {
+			t.Errorf("a change of %s makes no difference", reflect.TypeFor[proxier.Options]().Field(i).Name)
+		}
 	}
 }
 

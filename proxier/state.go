@@ -3,7 +3,6 @@ package proxier
 import (
 	"cmp"
 	"net/netip"
-	"slices"
 )
 
 // Options are the operator's choices that decide what is served, for one
@@ -31,20 +30,6 @@ type Options struct {
 	LocalhostNodePorts bool
 	// ExternalIPs serves spec.externalIPs.
 	ExternalIPs bool
-}
-
-func (o Options) equal(p Options) bool {
-	cidrs, ports := slices.Equal(o.ClusterCIDRs, p.ClusterCIDRs), slices.Equal(o.NodePortAddresses, p.NodePortAddresses)
-	o.ClusterCIDRs, o.NodePortAddresses, p.ClusterCIDRs, p.NodePortAddresses = nil, nil, nil, nil
-	return cidrs && ports && o.comparable() == p.comparable()
-}
-
-// comparable are the fields == can compare.
-func (o Options) comparable() any {
-	return [...]any{
-		o.Family, o.NodeName, o.BindAddress, o.LocalPodsMode, o.PodInterface,
-		o.MasqueradeAll, o.NodePortPrimary, o.LocalhostNodePorts, o.ExternalIPs,
-	}
 }
 
 // A State is what this node should serve over one family: a sorted, immutable
