@@ -37,17 +37,9 @@ type Reconciler struct {
 	// applied is the State of the last pass that did not fail.
 	applied *State
 	guard   guard
-	// looking is whether the last pass compared with the kernel itself rather
-	// than with what was remembered of it.
+	// looking is whether the next pass compares with the kernel itself rather than
+	// with what is remembered of it.
 	looking bool
-	// planning is what the plans of this pass cost, writing what it cost to apply
-	// them, and idle whether all of them were empty.
-	planning, writing time.Duration
-	idle              bool
-	// refusing is whether the kernel refuses something, which is tried again with
-	// a comparison.
-	refusing bool
-
 	// drifted is whether drift was found that the followers were not told of.
 	drifted   bool
 	following []*follower
@@ -86,21 +78,11 @@ func (r *Reconciler) RunUntil(ctx context.Context, stop <-chan struct{}) error {
 }
 
 func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
-	r.planning, r.writing, r.idle, r.refusing = 0, 0, true, false
-	looked := r.looking || r.state == nil
-	err := r.Sync(ctx)
+	done, err := r.sync(ctx)
 	if r.Progress != nil && ctx.Err() == nil {
 		r.Progress.Done(r.state, err)
 	}
-	if err != nil {
-		return outcome{compared: looked}, err
-	}
-	done := outcome{
-		compared: r.looking, comparing: r.planning, wrote: !r.idle, writing: r.writing,
-		watched: !r.refusing && r.guard.watchedBy(r.Sentries), idle: r.idle,
-	}
-	r.looking = false
-	return done, nil
+	return done, err
 }
 
 // wakeUps receives what the dataplanes that are Wakers send, until ctx ends.
@@ -139,31 +121,31 @@ func (r *Reconciler) forget() {
 // Apply and report. A dataplane that fails ends the pass, for the next may rely
 // on it; the error names it.
 func (r *Reconciler) Sync(ctx context.Context) error {
+	_, err := r.sync(ctx)
+	return err
+}
+
+func (r *Reconciler) sync(ctx context.Context) (outcome, error) {
 	before, start := r.state, time.Now()
 	snapshot := r.Store.Snapshot()
 	r.state = Build(before, snapshot, r.Options)
 	building, loss := time.Since(start), r.losses.find(before, r.state, start)
-	if before == nil {
-		r.looking = true // nothing is remembered yet
-	}
+	looking := r.looking || before == nil // nothing is remembered yet
+	r.looking = false
 	for _, f := range r.following {
 		f.announce(r.state)
 	}
 	unchanged := r.applied != nil && sameServices(r.applied, r.state)
+	done, refusing := outcome{compared: looking, idle: true}, false
 	for i, d := range r.Dataplanes {
-		told := r.guard.take(d.Name(), r.looking)
+		told := r.guard.take(d.Name(), looking)
 		report, planning, writing := r.syncOne(ctx, d, r.state)
-		r.planning += planning
-		r.writing += writing
-		report.Changes, report.Compared = snapshot.Changes, r.looking
+		report.Changes, report.Compared = snapshot.Changes, looking
 		report.Last = report.Err != nil || i == len(r.Dataplanes)-1
 		report.Building, building = building, 0
 		report.Loss, loss = loss, nil
-		r.refusing = r.refusing || len(report.Refused) > 0
-		r.idle = r.idle && report.Plan != nil && report.Plan.Empty()
 		if report.Plan != nil && r.DryRun == nil {
-			looked := r.looking || len(told) > 0
-			report.Drift = drift(report.Plan, unchanged && looked)
+			report.Drift = drift(report.Plan, unchanged && (looking || len(told) > 0))
 			r.drifted = r.drifted || report.Drift
 		}
 		if report.Err == nil {
@@ -173,14 +155,20 @@ func (r *Reconciler) Sync(ctx context.Context) error {
 		if report.Err != nil {
 			r.guard.putBack(d.Name(), told)
 			r.forget()
-			return fmt.Errorf("%s over %s: %w", d.Name(), r.Options.Family, report.Err)
+			return outcome{compared: looking}, fmt.Errorf("%s over %s: %w", d.Name(), r.Options.Family, report.Err)
 		}
+		done.comparing += planning
+		done.writing += writing
+		done.idle = done.idle && report.Plan.Empty()
+		refusing = refusing || len(report.Refused) > 0
 	}
 	for _, f := range r.following {
 		f.hand(r.state, r.drifted)
 	}
 	r.applied, r.drifted = r.state, false
-	return nil
+	done.wrote = !done.idle
+	done.watched = !refusing && r.guard.watchedBy(r.Sentries) // what is refused is tried again with a comparison
+	return done, nil
 }
 
 // syncOne plans and applies what one dataplane has to do, and says what either cost.
