@@ -15,6 +15,7 @@
 // something from them can skip what is pointer-equal, so that the cost of a
 // pass follows what changed and not the size of the cluster.
 //
-// Nothing here does I/O, reads a clock or logs, except the Reconciler, which
-// runs the picture above, and the Pacer, which decides when.
+// Nothing here does I/O or logs. What decides is told the time where it needs it,
+// such as a feud; clocks are read by what runs the picture above: the Reconciler, its
+// cycle of passes, which asks the Pacer when, its guard, and the Poll of a Sentry.
 package proxier
