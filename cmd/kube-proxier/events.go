@@ -57,11 +57,7 @@ func (n nodeEvents) record(kind, reason, note string, args ...any) {
 type eventReporter struct {
 	recorder record.EventRecorder
 	node     string
-	told     map[string]map[*proxier.Target]bool // by dataplane
-	// problems are those told, by dataplane.
-	problems map[string]map[proxier.Problem]bool
-	// feuds are those told, by dataplane.
-	feuds map[string]bool
+	news     proxier.News
 }
 
 // Synced records an event for each refusal and problem that is new, and one on
@@ -76,60 +72,39 @@ func (e *eventReporter) Synced(r proxier.Report) {
 	}
 	e.tellProblems(r)
 	e.tellFeud(r)
-	told := make(map[*proxier.Target]bool, len(r.Refused))
-	for _, refusal := range r.Refused {
+	e.tellRefusals(r)
+}
+
+// tellRefusals records those that are new.
+func (e *eventReporter) tellRefusals(r proxier.Report) {
+	for _, refusal := range e.news.Refused(r) {
 		t := refusal.Target
-		told[t] = true
-		if e.told[r.Dataplane][t] {
-			continue
+		if reference := referenceTo(r.State, t.Name.NamespacedName); reference != nil {
+			e.recorder.Eventf(reference, corev1.EventTypeWarning, "RulesRefused",
+				"%s %s is not served over %s by node %s: %.500v", t.Name, t.Name.Protocol, r.Family, e.node, refusal.Err)
 		}
-		reference := referenceTo(r.State, t.Name.NamespacedName)
-		if reference == nil {
-			continue
-		}
-		e.recorder.Eventf(reference, corev1.EventTypeWarning, "RulesRefused",
-			"%s %s is not served over %s by node %s: %.500v", t.Name, t.Name.Protocol, r.Family, e.node, refusal.Err)
 	}
-	if e.told == nil {
-		e.told = map[string]map[*proxier.Target]bool{}
-	}
-	e.told[r.Dataplane] = told
 }
 
 // tellFeud records on the Node that somebody keeps changing what is repaired.
 func (e *eventReporter) tellFeud(r proxier.Report) {
-	if r.Feud != nil && !e.feuds[r.Dataplane] {
+	if began, _ := e.news.Feud(r); began {
 		e.recorder.Eventf(nodeReference(e.node), corev1.EventTypeWarning, "RulesContested",
 			"somebody else keeps changing %s over %s, which was repaired %d times; repairs are made more rarely from now on: %.700s",
 			r.Dataplane, r.Family, r.Feud.Repairs, strings.Join(noticed(r.Noticed), "; "))
 	}
-	if e.feuds == nil {
-		e.feuds = map[string]bool{}
-	}
-	e.feuds[r.Dataplane] = r.Feud != nil
 }
 
-// tellProblems records those that only this node has, and were not there in the
-// last pass.
+// tellProblems records those that only this node has, and that are new.
 func (e *eventReporter) tellProblems(r proxier.Report) {
-	finder, ok := r.Plan.(proxier.ProblemFinder)
-	if !ok {
-		return
-	}
-	told := map[proxier.Problem]bool{}
-	for _, p := range finder.Problems() {
-		told[p] = true
-		reference := referenceTo(r.State, types.NamespacedName{Namespace: p.Namespace, Name: p.Name})
-		if p.Kind != "Service" || reference == nil || e.problems[r.Dataplane][p] {
+	for _, p := range e.news.Problems(r) {
+		if p.Kind != "Service" {
 			continue
 		}
-		e.recorder.Eventf(reference, corev1.EventTypeWarning, "NodeDiffers",
-			"node %s: %.900s", e.node, p)
+		if reference := referenceTo(r.State, types.NamespacedName{Namespace: p.Namespace, Name: p.Name}); reference != nil {
+			e.recorder.Eventf(reference, corev1.EventTypeWarning, "NodeDiffers", "node %s: %.900s", e.node, p)
+		}
 	}
-	if e.problems == nil {
-		e.problems = map[string]map[proxier.Problem]bool{}
-	}
-	e.problems[r.Dataplane] = told
 }
 
 // referenceTo is nil where the Service is not there.

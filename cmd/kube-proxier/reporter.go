@@ -1,8 +1,6 @@
 package main
 
 import (
-	"slices"
-
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -11,10 +9,10 @@ import (
 // A logReporter logs the passes over one family: what was done, what went
 // wrong, and each problem of an object once. Its calls do not overlap.
 type logReporter struct {
-	logger   klog.Logger
-	problems map[string][]proxier.Problem // by who found them: a dataplane, or "" for all
-	refused  map[*proxier.Target]bool
-	feuds    map[string]bool // by dataplane
+	logger klog.Logger
+	news   proxier.News
+	// problems are those of the last State.
+	problems []proxier.Problem
 	// podsUnknownBy is the mode of which was told that it recognises no pods.
 	podsUnknownBy proxier.LocalPodsMode
 }
@@ -23,12 +21,11 @@ type logReporter struct {
 func (l *logReporter) Synced(r proxier.Report) {
 	logger := l.logger.WithValues("family", r.Family, "dataplane", r.Dataplane)
 	if !r.Following { // whose State may be an earlier one
-		l.logProblems("", r.State.Problems)
+		l.logProblems(proxier.NewProblems(l.problems, r.State.Problems))
+		l.problems = r.State.Problems
 		l.logLocalPods(r.State)
 	}
-	if finder, ok := r.Plan.(proxier.ProblemFinder); ok {
-		l.logProblems(r.Dataplane, finder.Problems())
-	}
+	l.logProblems(l.news.Problems(r))
 	if r.Loss != nil {
 		logger.Error(nil, "Nearly all Services are suddenly gone or without endpoints; that is put into force as the objects say it", "before", r.Loss.Before, "left", r.Loss.Left)
 	}
@@ -69,53 +66,24 @@ func noticed(drifts []proxier.Drift) []string {
 
 // logFeud logs when one begins and when it ends.
 func (l *logReporter) logFeud(logger klog.Logger, r proxier.Report) {
-	if fights := r.Feud != nil; fights != l.feuds[r.Dataplane] {
-		if l.feuds == nil {
-			l.feuds = map[string]bool{}
-		}
-		l.feuds[r.Dataplane] = fights
-		if fights {
-			logger.Error(nil, "Somebody else keeps changing what is repaired; repairs are made ever more rarely from now on, changes of objects still at once",
-				"repairs", r.Feud.Repairs, "wait", r.Feud.Wait, "noticed", noticed(r.Noticed))
-		} else {
-			logger.Info("Nobody changes what is repaired any more")
-		}
+	switch began, ended := l.news.Feud(r); {
+	case began:
+		logger.Error(nil, "Somebody else keeps changing what is repaired; repairs are made ever more rarely from now on, changes of objects still at once",
+			"repairs", r.Feud.Repairs, "wait", r.Feud.Wait, "noticed", noticed(r.Noticed))
+	case ended:
+		logger.Info("Nobody changes what is repaired any more")
 	}
 }
 
-// logProblems logs those that were not there in the last pass.
-func (l *logReporter) logProblems(finder string, problems []proxier.Problem) {
-	before := l.problems[finder]
-	if slices.Equal(problems, before) {
-		return
-	}
-	known := make(map[proxier.Problem]bool, len(before))
-	for _, p := range before {
-		known[p] = true
-	}
-	if l.problems == nil {
-		l.problems = map[string][]proxier.Problem{}
-	}
-	l.problems[finder] = problems
+func (l *logReporter) logProblems(problems []proxier.Problem) {
 	for _, p := range problems {
-		if !known[p] {
-			l.logger.Info("An object cannot be served as it is written", "problem", p.String())
-		}
+		l.logger.Info("An object cannot be served as it is written", "problem", p.String())
 	}
 }
 
-// logRefusals logs each Service port that the kernel does not take, once. Only
-// the dataplane that refused any has some to tell.
+// logRefusals logs each Service port that the kernel does not take, once.
 func (l *logReporter) logRefusals(logger klog.Logger, r proxier.Report) {
-	if len(r.Refused) == 0 {
-		return
+	for _, refusal := range l.news.Refused(r) {
+		logger.Error(refusal.Err, "The kernel refuses the rules of a Service port; it is left out, and tried again when it changes and from time to time", "servicePort", refusal.Target.Name.String())
 	}
-	refused := make(map[*proxier.Target]bool, len(r.Refused))
-	for _, refusal := range r.Refused {
-		refused[refusal.Target] = true
-		if !l.refused[refusal.Target] {
-			logger.Error(refusal.Err, "The kernel refuses the rules of a Service port; it is left out, and tried again when it changes and from time to time", "servicePort", refusal.Target.Name.String())
-		}
-	}
-	l.refused = refused
 }

@@ -13,8 +13,8 @@ type reporter struct {
 	// took is the duration of the pass so far.
 	took     time.Duration
 	triggers triggers
-	refused  map[string]map[*proxier.Target]bool // by dataplane
-	kinds    map[string]bool                     // of problems that were there
+	news     proxier.News
+	kinds    map[string]bool // of problems that were there
 }
 
 // Reporter is to be told of one family's passes. Its counters are there from
@@ -23,7 +23,7 @@ func (m *Metrics) Reporter(family proxier.Family) proxier.Reporter {
 	r := &reporter{
 		Metrics: m, family: string(family),
 		triggers: triggers{family: proxier.IPv4, since: m.start},
-		refused:  map[string]map[*proxier.Target]bool{}, kinds: map[string]bool{},
+		kinds:    map[string]bool{},
 	}
 	if family == proxier.IPv6 {
 		r.triggers.family = proxier.IPv6
@@ -157,7 +157,7 @@ func (r *reporter) restored(report proxier.Report) {
 	if !ok {
 		return // another dataplane, or there was nothing to restore
 	}
-	if report.Err != nil || r.newlyRefused(report) {
+	if report.Err != nil || len(r.news.Refused(report)) > 0 {
 		r.restoreFailures.WithLabelValues(r.family).Inc()
 		if !report.Compared {
 			r.partialRestoreFailures.WithLabelValues(r.family).Inc()
@@ -170,22 +170,6 @@ func (r *reporter) restored(report proxier.Report) {
 		r.rules.WithLabelValues(count.Table, r.family).Set(float64(count.Total))
 		r.rulesLast.WithLabelValues(count.Table, r.family).Set(float64(count.Written))
 	}
-}
-
-// newlyRefused reports whether the kernel refuses something that it did not
-// refuse in the last pass.
-func (r *reporter) newlyRefused(report proxier.Report) bool {
-	if report.Err != nil {
-		return false
-	}
-	newly := false
-	refused := make(map[*proxier.Target]bool, len(report.Refused))
-	for _, refusal := range report.Refused {
-		refused[refusal.Target] = true
-		newly = newly || !r.refused[report.Dataplane][refusal.Target]
-	}
-	r.refused[report.Dataplane] = refused
-	return newly
 }
 
 // passed counts a pass over all dataplanes.

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"k8s.io/klog/v2/ktesting"
+
+	"github.com/kube-proxier/kube-proxier/internal/clustergen"
+	"github.com/kube-proxier/kube-proxier/proxier"
+)
+
+// A logStage is a logReporter, of which can be read what it has logged.
+type logStage struct {
+	*logReporter
+	state *proxier.State
+	read  int // bytes of the log
+}
+
+func newLogStage(t *testing.T) *logStage {
+	log := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+	state := proxier.Build(nil, clustergen.Uniform(3, 1).Snapshot(), clustergen.Options(proxier.IPv4))
+	return &logStage{logReporter: &logReporter{logger: log}, state: state}
+}
+
+// logged is what a report adds to the log.
+func (s *logStage) logged(r proxier.Report) string {
+	r.Family, r.State = proxier.IPv4, s.state
+	if r.Plan == nil {
+		r.Plan = otherTurn{}
+	}
+	s.Synced(r)
+	text := s.logger.GetSink().(ktesting.Underlier).GetBuffer().String()
+	defer func() { s.read = len(text) }()
+	return text[s.read:]
+}
+
+// In IPVS mode several dataplanes may refuse something in the same pass.
+func TestARefusalIsLoggedOnce(t *testing.T) {
+	s := newLogStage(t)
+	refused := func(dataplane string, services ...int) proxier.Report {
+		r := proxier.Report{Dataplane: dataplane}
+		for _, i := range services {
+			r.Refused = append(r.Refused, proxier.Refusal{Target: s.state.Services[i].Targets[0], Err: errors.New("no such match")})
+		}
+		return r
+	}
+	for _, step := range []struct {
+		name   string
+		report proxier.Report
+		want   string // of the Service that is told
+	}{
+		{"one", refused("iptables", 0), "service-0"},
+		{"another one of another dataplane", refused("ipvs", 1), "service-1"},
+		{"the first again", refused("iptables", 0), ""},
+		{"the other again", refused("ipvs", 1), ""},
+		{"one more", refused("ipvs", 1, 2), "service-2"},
+		{"none", refused("iptables"), ""},
+		{"the first comes back", refused("iptables", 0), "service-0"},
+		{"the others stay", refused("ipvs", 1, 2), ""},
+	} {
+		got := s.logged(step.report)
+		if lines := strings.Count(got, "The kernel refuses"); (lines == 1) != (step.want != "") || lines > 1 || !strings.Contains(got, step.want) {
+			t.Errorf("%s: logged is %q, want one line of %q", step.name, got, step.want)
+		}
+	}
+}
