@@ -2,7 +2,6 @@ package ipvs
 
 import (
 	"net/netip"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -15,10 +14,11 @@ func (c *Compiled) otherNodeProblems() []proxier.Problem {
 		return nil // that will pass
 	}
 	var problems []proxier.Problem
-	for t := range c.state.Targets {
-		if !t.AtOtherNode {
+	for _, service := range c.state.Services {
+		if len(service.Targets) == 0 || !service.Targets[0].AtOtherNode { // all ports of a Service have the same addresses
 			continue
 		}
+		t := service.Targets[0]
 		for _, claim := range []struct {
 			field string
 			addrs []netip.Addr
@@ -30,7 +30,7 @@ func (c *Compiled) otherNodeProblems() []proxier.Problem {
 			}
 		}
 	}
-	return slices.Compact(problems) // several ports of a Service have the same
+	return problems
 }
 
 func atOtherNode(service types.NamespacedName, field string, addr netip.Addr) proxier.Problem {
