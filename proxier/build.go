@@ -3,8 +3,6 @@ package proxier
 import (
 	"reflect"
 	"slices"
-
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // Build decides what this node should serve over one family. It is pure: the
@@ -149,7 +147,7 @@ func (s *State) assignPlaces() {
 		switch {
 		case winner != nil && winner.comparePlace(f) == 0:
 			if winner.Target != f.Target {
-				service := s.serviceOf(f)
+				service := s.Service(f.Target.Name.NamespacedName)
 				conflicts[service] = append(conflicts[service], conflict(winner, f))
 			}
 			continue
@@ -164,11 +162,4 @@ func (s *State) assignPlaces() {
 		s.Problems = append(s.Problems, service.problems...)
 		s.Problems = append(s.Problems, conflicts[service]...)
 	}
-}
-
-func (s *State) serviceOf(f *Frontend) *Service {
-	i, _ := slices.BinarySearchFunc(s.Services, f.Target.Name.NamespacedName, func(service *Service, name types.NamespacedName) int {
-		return compareNames(service.Objects.Name, name)
-	})
-	return s.Services[i]
 }

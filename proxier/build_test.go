@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -117,6 +118,20 @@ func TestEssentialsAreTheAPIServerAndDNS(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"default/kubernetes:http", "kube-system/coredns:http"}, got); diff != "" {
 		t.Errorf("essentials (-want +got):\n%s", diff)
+	}
+}
+
+func TestAServiceIsFoundByItsName(t *testing.T) {
+	state := proxier.Build(nil, clustergen.Uniform(5, 1).Snapshot(), clustergen.Options(proxier.IPv4))
+	for _, service := range state.Services {
+		if found := state.Service(service.Objects.Name); found != service {
+			t.Errorf("%s: found is %v", service.Objects.Name, found)
+		}
+	}
+	for _, name := range []types.NamespacedName{{}, {Namespace: "ns-0", Name: "service-11"}, {Namespace: "zoo", Name: "z"}} {
+		if found := state.Service(name); found != nil {
+			t.Errorf("%s: found is %s", name, found.Objects.Name)
+		}
 	}
 }
 

@@ -3,6 +3,9 @@ package proxier
 import (
 	"cmp"
 	"net/netip"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Options are the operator's choices that decide what is served, for one
@@ -104,6 +107,17 @@ func (s *State) HealthChecks() []HealthCheck {
 		})
 	}
 	return checks
+}
+
+// Service is the one of that name; nil where there is none.
+func (s *State) Service(name types.NamespacedName) *Service {
+	i, found := slices.BinarySearchFunc(s.Services, name, func(service *Service, name types.NamespacedName) int {
+		return compareNames(service.Objects.Name, name)
+	})
+	if !found {
+		return nil
+	}
+	return s.Services[i]
 }
 
 // Targets calls yield with every target, in order.

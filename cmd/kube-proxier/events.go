@@ -109,14 +109,13 @@ func (e *eventReporter) tellProblems(r proxier.Report) {
 
 // referenceTo is nil where the Service is not there.
 func referenceTo(state *proxier.State, name types.NamespacedName) *corev1.ObjectReference {
-	for _, s := range state.Services {
-		if s.Objects.Name == name && s.Objects.Service != nil {
-			return &corev1.ObjectReference{
-				APIVersion: "v1", Kind: "Service", Namespace: name.Namespace, Name: name.Name, UID: s.Objects.Service.UID,
-			}
-		}
+	s := state.Service(name)
+	if s == nil || s.Objects.Service == nil {
+		return nil
 	}
-	return nil
+	return &corev1.ObjectReference{
+		APIVersion: "v1", Kind: "Service", Namespace: name.Namespace, Name: name.Name, UID: s.Objects.Service.UID,
+	}
 }
 
 // reporters tell several of each pass.

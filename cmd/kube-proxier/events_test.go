@@ -171,3 +171,41 @@ func TestEachRefusalOfAServiceIsAnEvent(t *testing.T) {
 		}
 	}
 }
+
+// toldProblems returns a pass that changes one endpoint, where most of so many
+// Services have a problem on this node, which was told before.
+func toldProblems(services int) (pass func()) {
+	store := clustergen.Uniform(services, 1)
+	e := eventReporter{recorder: &record.FakeRecorder{}, node: "node1"}
+	var problems []proxier.Problem
+	for _, s := range store.Snapshot().Services[:services*9/10] {
+		problems = append(problems, proxier.Problem{Kind: "Service", Namespace: s.Name.Namespace, Name: s.Name.Name, Reason: "is the node's"})
+	}
+	var states []*proxier.State
+	for n := range 2 {
+		store.SetEndpointSlice(clustergen.Slice(services/2, proxier.IPv4, 1, n))
+		states = append(states, proxier.Build(nil, store.Snapshot(), clustergen.Options(proxier.IPv4)))
+	}
+	n := 0
+	pass = func() {
+		n++
+		e.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "ipvs", State: states[n%2], Plan: foundPlan{problems: problems}})
+	}
+	pass()
+	return pass
+}
+
+func TestProblemsThatWereToldMakeNoWork(t *testing.T) {
+	pass := toldProblems(100)
+	if n := testing.AllocsPerRun(10, pass); n > 2 { // the report's own
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkProblemsThatWereTold(b *testing.B) {
+	pass := toldProblems(10_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		pass()
+	}
+}
