@@ -120,6 +120,18 @@ func (s *State) Service(name types.NamespacedName) *Service {
 	return s.Services[i]
 }
 
+// Served is the number of Services that are served over this family, with endpoints
+// or without.
+func (s *State) Served() int {
+	n := 0
+	for _, service := range s.Services {
+		if len(service.Targets) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // Targets calls yield with every target, in order.
 func (s *State) Targets(yield func(*Target) bool) {
 	for _, service := range s.Services {

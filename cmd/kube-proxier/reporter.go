@@ -46,7 +46,7 @@ func (l *logReporter) Synced(r proxier.Report) {
 	case s.Flows > 0:
 		logger.Info("Deleted tracked connections that contradict what is served", "flows", s.Flows, "more", s.More, "duration", r.Duration)
 	default:
-		logger.Info("Synced", "services", len(r.State.Services), "chains", s.Chains, "rules", s.Rules,
+		logger.Info("Synced", "services", r.State.Served(), "chains", s.Chains, "rules", s.Rules,
 			"deleted", s.Deleted, "bytes", s.Bytes, "duration", r.Duration)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2/ktesting"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
@@ -20,7 +21,11 @@ type logStage struct {
 
 func newLogStage(t *testing.T) *logStage {
 	log := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
-	state := proxier.Build(nil, clustergen.Uniform(3, 1).Snapshot(), clustergen.Options(proxier.IPv4))
+	store := clustergen.Uniform(3, 1)
+	elsewhere := clustergen.Service(3)
+	elsewhere.Spec.Type = corev1.ServiceTypeExternalName
+	store.SetService(elsewhere) // which is not served
+	state := proxier.Build(nil, store.Snapshot(), clustergen.Options(proxier.IPv4))
 	return &logStage{logReporter: &logReporter{logger: log}, state: state}
 }
 
@@ -64,5 +69,17 @@ func TestARefusalIsLoggedOnce(t *testing.T) {
 		if lines := strings.Count(got, "The kernel refuses"); (lines == 1) != (step.want != "") || lines > 1 || !strings.Contains(got, step.want) {
 			t.Errorf("%s: logged is %q, want one line of %q", step.name, got, step.want)
 		}
+	}
+}
+
+// A writtenPlan has had something to do.
+type writtenPlan struct{ otherTurn }
+
+func (writtenPlan) Empty() bool { return false }
+
+func TestServicesThatAreServedAreCounted(t *testing.T) {
+	s := newLogStage(t)
+	if got := s.logged(proxier.Report{Dataplane: "iptables", Plan: writtenPlan{}}); !strings.Contains(got, "Synced") || !strings.Contains(got, "services=3 ") {
+		t.Errorf("logged is %q, want 3 of the 4 Services that are there", got)
 	}
 }

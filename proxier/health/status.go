@@ -71,7 +71,7 @@ func (s *Status) Synced(r proxier.Report) {
 	defer s.mu.Unlock()
 	f := s.family(r.Family)
 	if !r.Following { // whose State may be an earlier one
-		f.services, f.pods, f.problems = len(r.State.Services), r.State.LocalPods.String(), r.State.Problems
+		f.services, f.pods, f.problems = r.State.Served(), r.State.LocalPods.String(), r.State.Problems
 	}
 	at := now()
 	if r.Loss != nil {

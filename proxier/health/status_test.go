@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
@@ -30,6 +31,9 @@ func TestStatusPage(t *testing.T) {
 		page("status-at-start")
 		s.Status.Findings = []map[string]string{{"severity": "warning", "what": "FORWARD drops"}}
 		store := clustergen.Uniform(3, 1)
+		elsewhere := clustergen.Service(3)
+		elsewhere.Spec.Type = corev1.ServiceTypeExternalName
+		store.SetService(elsewhere) // which is not served
 		state := proxier.Build(nil, store.Snapshot(), clustergen.Options(proxier.IPv4))
 		state.Problems = []proxier.Problem{{Kind: "Service", Namespace: "shop", Name: "api", Field: "spec.ports[0].port", Value: "0", Reason: "must be from 1 to 65535"}}
 		report := proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: plan{}, Duration: 20 * time.Millisecond}

@@ -196,11 +196,8 @@ func (r *reporter) passed(report proxier.Report) {
 
 // served shows the size of a State, and what is wrong in it.
 func (r *reporter) served(state *proxier.State) {
-	services, ports, internal, external := 0, 0, 0, 0
+	ports, internal, external := 0, 0, 0
 	for _, s := range state.Services {
-		if len(s.Targets) > 0 {
-			services++
-		}
 		for _, t := range s.Targets {
 			ports++
 			if t.Internal.Verdict == proxier.Drop {
@@ -211,7 +208,7 @@ func (r *reporter) served(state *proxier.State) {
 			}
 		}
 	}
-	r.services.WithLabelValues(r.family).Set(float64(services))
+	r.services.WithLabelValues(r.family).Set(float64(state.Served()))
 	r.servicePorts.WithLabelValues(r.family).Set(float64(ports))
 	r.noLocalEndpoints.WithLabelValues("internal", r.family).Set(float64(internal))
 	r.noLocalEndpoints.WithLabelValues("external", r.family).Set(float64(external))
