@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -13,6 +15,7 @@ type logReporter struct {
 	news   proxier.News
 	// problems are those of the last State.
 	problems []proxier.Problem
+	failures lastingFailures
 	// podsUnknownBy is the mode of which was told that it recognises no pods.
 	podsUnknownBy proxier.LocalPodsMode
 }
@@ -30,8 +33,13 @@ func (l *logReporter) Synced(r proxier.Report) {
 		logger.Error(nil, "Nearly all Services are suddenly gone or without endpoints; that is put into force as the objects say it", "before", r.Loss.Before, "left", r.Loss.Left)
 	}
 	if r.Err != nil {
-		logger.Error(r.Err, "A pass failed; what was in force before may still be", "duration", r.Duration)
+		if tell, before := l.failures.failed(r.Dataplane, r.Err, time.Now()); tell {
+			logger.Error(r.Err, "A pass failed; what was in force before may still be", "duration", r.Duration, "failedBefore", before)
+		}
 		return
+	}
+	if tell, failed := l.failures.succeeded(r.Dataplane); tell {
+		logger.Info("Passes do not fail any more", "failed", failed)
 	}
 	l.logRefusals(logger, r)
 	l.logFeud(logger, r)

@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2/ktesting"
@@ -82,4 +85,50 @@ func TestServicesThatAreServedAreCounted(t *testing.T) {
 	if got := s.logged(proxier.Report{Dataplane: "iptables", Plan: writtenPlan{}}); !strings.Contains(got, "Synced") || !strings.Contains(got, "services=3 ") {
 		t.Errorf("logged is %q, want 3 of the 4 Services that are there", got)
 	}
+}
+
+// A failure may come with each change, which is each second, or come and go with it.
+func TestALastingFailureIsLoggedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newLogStage(t)
+		failed := func(dataplane, text string) proxier.Report {
+			return proxier.Report{Dataplane: dataplane, Err: errors.New(text)}
+		}
+		for _, step := range []struct {
+			name   string
+			after  time.Duration
+			report proxier.Report
+			want   string
+		}{
+			{"the first", 0, failed("sysctl", "read-only"), "failedBefore=0"},
+			{"the same", time.Second, failed("sysctl", "read-only"), ""},
+			{"of another dataplane", 0, failed("iptables", "read-only"), "failedBefore=0"},
+			{"another one", time.Second, failed("sysctl", "no such file"), "failedBefore=1"},
+			{"the first in turn", time.Second, failed("sysctl", "read-only"), ""},
+			{"still within the minute", 56 * time.Second, failed("sysctl", "no such file"), ""},
+			{"after a minute", time.Second, failed("sysctl", "no such file"), "failedBefore=2"},
+			{"the other dataplane does well", 0, proxier.Report{Dataplane: "iptables"}, `do not fail any more family="IPv4" dataplane="iptables" failed=1`},
+			{"the same", time.Second, failed("sysctl", "no such file"), ""},
+			{"all is well", time.Second, proxier.Report{Dataplane: "sysctl"}, `do not fail any more family="IPv4" dataplane="sysctl" failed=7`},
+			{"still", time.Second, proxier.Report{Dataplane: "sysctl"}, ""},
+			{"it comes again", time.Second, failed("sysctl", "no such file"), ""},
+			{"and goes", time.Second, proxier.Report{Dataplane: "sysctl"}, ""},
+			{"it comes a minute later", time.Minute, failed("sysctl", "no such file"), "failedBefore=2"},
+		} {
+			<-time.After(step.after)
+			got := s.logged(step.report)
+			if told := strings.Contains(got, "fail"); told != (step.want != "") || !strings.Contains(got, step.want) {
+				t.Errorf("%s: logged is %q, want %q", step.name, got, step.want)
+			}
+		}
+		lines := 0
+		for i := range 100 { // such as with the number of a line
+			if s.logged(failed("ipvs", fmt.Sprint("failed at line ", i))) != "" {
+				lines++
+			}
+		}
+		if lines != maxFailures {
+			t.Errorf("of 100 errors at once %d are logged, want %d", lines, maxFailures)
+		}
+	})
 }
