@@ -43,6 +43,8 @@ type outcome struct {
 	watched bool
 	// more is whether there is more to do, though nothing changes.
 	more bool
+	// retry is after how long to make another pass in any case; 0 for none.
+	retry time.Duration
 	// idle is whether there was nothing to write.
 	idle bool
 }
@@ -158,8 +160,8 @@ func (p *prospect) failed(pacer Pacer, done outcome) {
 func (p *prospect) succeeded(pacer Pacer, done outcome) {
 	p.failures, p.hasty = 0, false
 	p.retry.Stop()
-	if done.more {
-		p.retry.Reset(0)
+	if done.more || done.retry > 0 {
+		p.retry.Reset(done.retry)
 	}
 	if p.compared.passed(done, time.Now()); pacer.Resync > 0 && !p.compared.at.IsZero() {
 		p.resync.Reset(time.Until(p.compared.at.Add(pacer.resync(p.compared, done.watched))))

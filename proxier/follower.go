@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // A follower brings one of a Reconciler's Followers into the shape of the State
@@ -14,6 +15,7 @@ type follower struct {
 	reconciler *Reconciler
 	dataplane  Dataplane
 	wake       chan struct{}
+	futile     futility
 
 	mu    sync.Mutex
 	state *State
@@ -74,7 +76,13 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 	if looking {
 		f.dataplane.Forget() // here, since a Dataplane is used by one goroutine
 	}
-	report, _, _ := f.reconciler.syncOne(ctx, f.dataplane, state)
+	report, _ := f.reconciler.planOne(ctx, f.dataplane, state)
+	done := outcome{compared: looking, comparing: report.Planning, watched: true, wrote: !looking, idle: true}
+	if done.retry = f.futile.wait(report, time.Now()); done.retry > 0 {
+		return done, nil
+	}
+	f.reconciler.applyOne(ctx, &report)
+	f.futile.tried(report, time.Now())
 	report.Following = true
 	f.reconciler.tell(ctx, report)
 	if report.Err != nil {
@@ -82,12 +90,41 @@ func (f *follower) pass(ctx context.Context) (outcome, error) {
 		// Nobody waits for it: there is no haste to repeat it.
 		return outcome{compared: true}, fmt.Errorf("%s over %s: %w", report.Dataplane, report.Family, report.Err)
 	}
-	more := report.Plan.Summary().More && !report.DryRun
-	idle := report.Plan.Empty() && !more
-	return outcome{
-		// Only changes make work for a follower, and a packet on its way may make some
-		// more just after it has looked: that is found once, later.
-		compared: looking, comparing: report.Planning, watched: true, wrote: !looking || !idle,
-		more: more, idle: idle,
-	}, nil
+	done.more = report.Plan.Summary().More && !report.DryRun
+	done.idle = report.Plan.Empty() && !done.more
+	// Only changes make work for a follower, and a packet on its way may make some
+	// more just after it has looked: that is found once, later.
+	done.wrote = !looking || !done.idle
+	return done, nil
+}
+
+// A futility is a plan that fails whenever it is applied, such as to write where this
+// process may not. Each State that comes into force would have it fail once more.
+// What failed twice is not tried again before SlowestRetry, unless another plan takes
+// its place: so few failures are no cause for an alert.
+type futility struct {
+	plan  string // word for word
+	times int
+	again time.Time
+}
+
+// wait is how long what was planned is not to be applied yet.
+func (f *futility) wait(r Report, now time.Time) time.Duration {
+	if r.Err != nil || f.times < 2 || r.Plan.String() != f.plan {
+		return 0
+	}
+	return max(0, f.again.Sub(now))
+}
+
+// tried takes note of what became of a plan.
+func (f *futility) tried(r Report, now time.Time) {
+	if r.Err == nil || r.Plan == nil {
+		*f = futility{}
+		return
+	}
+	if plan := r.Plan.String(); plan != f.plan {
+		*f = futility{plan: plan}
+	}
+	f.times++
+	f.again = now.Add(SlowestRetry)
 }

@@ -167,6 +167,86 @@ func TestAFollowerThatFailsTriesAgainAndFailsNobodyElse(t *testing.T) {
 	})
 }
 
+// A powerless dataplane plans what fails when it is applied.
+type powerless struct {
+	mu   sync.Mutex
+	plan string // empty for nothing to do
+	fail error
+}
+
+func (*powerless) Name() string { return "powerless" }
+func (*powerless) Forget()      {}
+
+func (f *powerless) Plan(context.Context, *proxier.State) (proxier.Plan, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return vain{text: f.plan, fail: f.fail}, nil
+}
+
+func (f *powerless) become(plan string, fail error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.plan, f.fail = plan, fail
+}
+
+type vain struct {
+	recorded
+	text string
+	fail error
+}
+
+func (v vain) Empty() bool                                      { return v.text == "" }
+func (v vain) String() string                                   { return v.text }
+func (v vain) Apply(context.Context) ([]proxier.Refusal, error) { return nil, v.fail }
+
+// Passes that put objects into force come each few seconds, and an alert asks how
+// many fail in ten minutes.
+func TestWhatFailsWheneverItIsAppliedIsTriedRarely(t *testing.T) {
+	f := &powerless{plan: "a", fail: errors.New("read-only file system")}
+	follow(t, f, func(store *proxier.Store, _ *recorder, seen *tally) {
+		tries := func(changing time.Duration) (failed, succeeded int) {
+			seen.mu.Lock()
+			seen.reports = nil
+			seen.mu.Unlock()
+			for n := range int(changing / (2 * time.Second)) {
+				store.SetEndpointSlice(clustergen.Slice(0, proxier.IPv4, 1, n+1))
+				pass(2 * time.Second)
+			}
+			seen.mu.Lock()
+			defer seen.mu.Unlock()
+			for _, r := range seen.reports {
+				switch {
+				case !r.Following:
+				case r.Err != nil:
+					failed++
+				default:
+					succeeded++
+				}
+			}
+			return failed, succeeded
+		}
+		expect := func(what string, during time.Duration, wantFailed int, wantSuccess bool) {
+			t.Helper()
+			if failed, succeeded := tries(during); failed != wantFailed || succeeded > 0 != wantSuccess {
+				t.Errorf("%s: %d tries fail and %d succeed, want %d and %v", what, failed, succeeded, wantFailed, wantSuccess)
+			}
+		}
+		expect("at first", 9*time.Minute, 1, false) // after the one before
+		expect("the next half hour", 30*time.Minute, 3, false)
+		f.become("b", f.fail)
+		expect("another plan", 9*time.Minute, 2, false)
+		f.become("b", nil)
+		pass(10 * time.Minute)
+		if n := len(seen.reports); seen.reports[n-1].Err != nil {
+			t.Error("what has become possible is not tried where no object changes")
+		}
+		f.become("b", errors.New("read-only file system"))
+		expect("it fails again", 9*time.Minute, 2, false)
+		f.become("", nil)
+		expect("somebody else has done it", time.Minute, 0, true)
+	})
+}
+
 func TestAFollowerGoesOnWhereThereIsMore(t *testing.T) {
 	f := &slow{more: 3}
 	follow(t, f, func(*proxier.Store, *recorder, *tally) {

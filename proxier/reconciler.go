@@ -173,22 +173,36 @@ func (r *Reconciler) sync(ctx context.Context) (outcome, error) {
 
 // syncOne plans and applies what one dataplane has to do, and says what either cost.
 func (r *Reconciler) syncOne(ctx context.Context, d Dataplane, state *State) (report Report, planning, writing time.Duration) {
+	report, planning = r.planOne(ctx, d, state)
+	return report, planning, r.applyOne(ctx, &report)
+}
+
+// planOne plans, and says what that cost.
+func (r *Reconciler) planOne(ctx context.Context, d Dataplane, state *State) (report Report, planning time.Duration) {
 	start, cost := time.Now(), effort(r.Pacer.CPUTime)
 	report = Report{Family: r.Options.Family, Dataplane: d.Name(), State: state}
-	report.Plan, report.Err = d.Plan(ctx, state)
-	report.Planning = time.Since(start)
-	planning = cost()
-	switch {
-	case report.Err != nil:
+	if report.Plan, report.Err = d.Plan(ctx, state); report.Err != nil {
 		report.Plan = nil
-	case r.DryRun != nil:
+	}
+	report.Planning = time.Since(start)
+	report.Duration = report.Planning
+	return report, cost()
+}
+
+// applyOne applies what was planned, and says what that cost.
+func (r *Reconciler) applyOne(ctx context.Context, report *Report) (writing time.Duration) {
+	if report.Err != nil {
+		return 0
+	}
+	start, cost := time.Now(), effort(r.Pacer.CPUTime)
+	if r.DryRun != nil {
 		report.DryRun = true
-		r.DryRun(d.Name(), report.Plan)
-	default:
+		r.DryRun(report.Dataplane, report.Plan)
+	} else {
 		report.Refused, report.Err = report.Plan.Apply(ctx)
 	}
-	report.Duration = time.Since(start)
-	return report, planning, cost() - planning
+	report.Duration += time.Since(start)
+	return cost()
 }
 
 // drift reports whether a plan repairs what somebody else did. onlyKernel says

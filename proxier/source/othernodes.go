@@ -68,7 +68,8 @@ func (a *API) followWhileAwaited(ctx context.Context, store *proxier.Store, know
 	}
 	stop()
 	<-ended
-	a.Contact.note(ctx, allNodes, nil) // nobody asks for them any more
+	// Nobody asks for them any more.
+	a.Contact.note(ctx, allNodes, nil)
 	if ctx.Err() == nil { // who ends all of this may go on with the Store as it is
 		store.ForgetOtherNodes()
 	}
