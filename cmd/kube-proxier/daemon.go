@@ -60,7 +60,7 @@ func (d *daemon) command(cmd *cobra.Command, _ []string) error {
 	case d.flags.InitOnly:
 		return d.initOnly(cmd.Context(), c, cmd.OutOrStdout())
 	}
-	err = d.run(cmd.Context(), c, cmd.InOrStdin(), cmd.OutOrStdout())
+	err = d.run(cmd.Context(), c, warnings, cmd.InOrStdin(), cmd.OutOrStdout())
 	if cmd.Context().Err() != nil {
 		logger.Info("Ending; the rules stay in force")
 		return nil // what failed because it was told to end, be it at the start
@@ -86,8 +86,9 @@ func writeConfig(logger klog.Logger, c *config.Config, path string) error {
 	return nil
 }
 
-// run serves until ctx ends. The rules stay in force then.
-func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io.Writer) error {
+// run serves until ctx ends. The rules stay in force then. The warnings about the
+// configuration have been told.
+func (d *daemon) run(ctx context.Context, c *config.Config, warned []config.Warning, in io.Reader, out io.Writer) error {
 	logger := klog.FromContext(ctx)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -114,7 +115,7 @@ func (d *daemon) run(ctx context.Context, c *config.Config, in io.Reader, out io
 	r.node.normal("Starting", "%s %s", eventSource, versionText())
 	r.adopt(first)
 	file := reloadable(d.flags.File)
-	reloads := &reloader{resident: r, load: d.load, adjustLogging: d.adjustLogging, current: first, told: newReloadReport(r, file)}
+	reloads := &reloader{resident: r, load: d.load, adjustLogging: d.adjustLogging, current: first, told: newReloadReport(r, file, warned)}
 	group.Go(func() error { reloads.run(running, watchConfig(running, file), hangups); return nil })
 	group.Go(func() error { return r.healthy.run(running) })
 	for _, tool := range r.tools {

@@ -80,6 +80,7 @@ func (r *reloader) reload(ctx context.Context) {
 		r.told.refuse(err)
 		return
 	}
+	r.told.warn(warnings)
 	next, changes, err := r.inForce.Load().Succeed(next)
 	if err != nil {
 		r.told.refuse(err)
@@ -93,7 +94,7 @@ func (r *reloader) reload(ctx context.Context) {
 			}
 			return
 		}
-		r.told.apply(next, now, warnings)
+		r.told.apply(next, now)
 	}
 	r.told.asWritten(later)
 }

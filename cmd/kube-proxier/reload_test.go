@@ -16,6 +16,7 @@ import (
 
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/ktesting"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -79,7 +80,7 @@ func newReloadStage(t *testing.T) *reloadStage {
 	s.reloader = &reloader{
 		resident: r, load: s.read, current: first,
 		adjustLogging: func(l config.Logging) error { s.logging = l; return nil },
-		told:          newReloadReport(r, "config.conf"),
+		told:          newReloadReport(r, "config.conf", nil),
 	}
 	return s
 }
@@ -178,6 +179,34 @@ func TestReload(t *testing.T) {
 	s.expect("another parameter of the node", "Normal ConfigReloaded", "")
 	if s.parameters != 2 {
 		t.Error("the node's parameters were not set again")
+	}
+}
+
+// What has no effect changes nothing that is in force, but its writer expects it to.
+func TestWarningsOfAReloadAreToldOnce(t *testing.T) {
+	s := newReloadStage(t)
+	log := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
+	s.told.logger = log
+	read := 0
+	const typo, scheduler = "iptables: {minSyncPeroid: 5s}\n", "ipvs: {scheduler: lc}\n"
+	for _, step := range []struct{ name, fields, want string }{
+		{"nothing", "", ""},
+		{"a field that nobody knows", typo, `unknown field "iptables.minSyncPeroid"`},
+		{"the same", typo, ""},
+		{"one of another mode", typo + scheduler, "ipvs.scheduler: is for another mode"},
+		{"beside a change that counts", typo + scheduler + "clusterCIDR: 10.244.0.0/16\n", ""},
+		{"beside an error", typo + scheduler + "mode: nonsense\n", ""},
+		{"all mended", "", ""},
+		{"a field that nobody knows again", typo, `unknown field "iptables.minSyncPeroid"`},
+	} {
+		s.write(step.fields)
+		s.reload(t.Context())
+		text := log.GetSink().(ktesting.Underlier).GetBuffer().String()
+		got := text[read:]
+		read = len(text)
+		if told := strings.Count(got, "warning="); told > 1 || (told == 1) != (step.want != "") || !strings.Contains(got, strings.ReplaceAll(step.want, `"`, `\"`)) {
+			t.Errorf("%s: logged is %q, want a warning with %q", step.name, got, step.want)
+		}
 	}
 }
 

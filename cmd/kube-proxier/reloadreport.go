@@ -26,10 +26,13 @@ type reloadReport struct {
 	status  health.ConfigStatus
 	refused string          // the refusal that was told; empty if the file is in force
 	later   []config.Change // that were told to need a restart
+	warned  []config.Warning
 }
 
-func newReloadReport(r *resident, file string) *reloadReport {
-	t := &reloadReport{logger: r.logger, node: r.node, measured: r.measured, healthy: r.healthy, file: file}
+// newReloadReport is of the file that was read at the start, with warnings that were
+// told then.
+func newReloadReport(r *resident, file string, warned []config.Warning) *reloadReport {
+	t := &reloadReport{logger: r.logger, node: r.node, measured: r.measured, healthy: r.healthy, file: file, warned: warned}
 	t.status = health.ConfigStatus{File: file, Hash: configHash(r.inForce.Load()), Since: time.Now()}
 	t.show()
 	return t
@@ -61,12 +64,20 @@ func (t *reloadReport) refuse(err error) {
 	t.show()
 }
 
-// apply tells what has come into force.
-func (t *reloadReport) apply(c *config.Config, changes []config.Change, warnings []config.Warning) {
-	t.status.Hash, t.status.Since = configHash(c), time.Now()
+// warn tells those that the file before had not. What is written without effect
+// changes nothing else.
+func (t *reloadReport) warn(warnings []config.Warning) {
 	for _, w := range warnings {
-		t.logger.Info("Configuration", "warning", w.String())
+		if !slices.Contains(t.warned, w) {
+			t.logger.Info("Configuration", "warning", w.String())
+		}
 	}
+	t.warned = warnings
+}
+
+// apply tells what has come into force.
+func (t *reloadReport) apply(c *config.Config, changes []config.Change) {
+	t.status.Hash, t.status.Since = configHash(c), time.Now()
 	logChanges(t.logger, "Configuration: a field has changed", changes)
 	t.logger.Info("The configuration has changed", "fields", fieldsOf(changes), "mode", c.Mode, "inForce", t.status.Hash)
 	t.node.normal("ConfigReloaded", "%.900s", joinChanges(changes))
