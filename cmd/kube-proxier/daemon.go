@@ -97,6 +97,10 @@ func (d *daemon) run(ctx context.Context, c *config.Config, warned []config.Warn
 	if err != nil {
 		return err
 	}
+	var connection kubeconfig
+	if d.manifests == "" {
+		connection = readKubeconfig(c.Client.Kubeconfig)
+	}
 	group, running := errgroup.WithContext(ctx)
 	r, err := d.newResident(running, c, in, out)
 	if err != nil {
@@ -114,9 +118,11 @@ func (d *daemon) run(ctx context.Context, c *config.Config, warned []config.Warn
 	logger.Info("Starting", "version", versionText(), "node", c.NodeName, "mode", c.Mode, "tools", fmt.Sprint(r.tools), "dryRun", d.dryRun)
 	r.node.normal("Starting", "%s %s", eventSource, versionText())
 	r.adopt(first)
-	file := reloadable(d.flags.File)
-	reloads := &reloader{resident: r, load: d.load, adjustLogging: d.adjustLogging, current: first, told: newReloadReport(r, file, warned)}
-	group.Go(func() error { reloads.run(running, watchConfig(running, file), hangups); return nil })
+	reloads := &reloader{
+		resident: r, load: d.load, adjustLogging: d.adjustLogging, current: first, kubeconfig: connection,
+		told: newReloadReport(r, reloadable(d.flags.File), warned),
+	}
+	group.Go(func() error { reloads.run(running, hangups); return nil })
 	group.Go(func() error { return r.healthy.run(running) })
 	for _, tool := range r.tools {
 		group.Go(func() error { r.lookOut(running, tool); return nil })

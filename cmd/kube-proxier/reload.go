@@ -29,6 +29,7 @@ type reloader struct {
 	// adjustLogging changes how much is logged.
 	adjustLogging func(config.Logging) error
 	current       *generation
+	kubeconfig    kubeconfig
 	told          *reloadReport
 }
 
@@ -42,25 +43,29 @@ func reloadable(path string) string {
 	return path
 }
 
-// watchConfig receives when the file may have changed; never without a file.
-func watchConfig(ctx context.Context, path string) <-chan struct{} {
+// watchFile receives when the file may have changed; never without a file.
+func watchFile(ctx context.Context, subject, path string) <-chan struct{} {
 	if path == "" {
 		return nil
 	}
-	return filewatch.File(ctx, path, filewatch.Options{
-		Subject: "The configuration file", Quiet: configQuiet, Patience: configPatience,
-	})
+	return filewatch.File(ctx, path, filewatch.Options{Subject: subject, Quiet: configQuiet, Patience: configPatience})
 }
 
 // run follows the file until ctx ends, and waits for the end of the generation
 // that serves then.
-func (r *reloader) run(ctx context.Context, changed <-chan struct{}, hangups <-chan os.Signal) {
+func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
+	var changed, connection <-chan struct{}
+	if r.told.file != "" {
+		changed = watchFile(ctx, "The configuration file", r.told.file)
+		connection = watchFile(ctx, "The kubeconfig", r.kubeconfig.path)
+	}
 	defer func() { r.current.await() }()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case <-connection:
 		case <-hangups:
 			if r.told.file == "" {
 				r.logger.Info("SIGHUP: there is no configuration file that could be read again")
@@ -96,7 +101,7 @@ func (r *reloader) reload(ctx context.Context) {
 		}
 		r.told.apply(next, now)
 	}
-	r.told.asWritten(later)
+	r.told.asWritten(r.kubeconfig.changed(later))
 }
 
 // splitChanges tells the changes that count at once from those that need a

@@ -210,6 +210,46 @@ func TestWarningsOfAReloadAreToldOnce(t *testing.T) {
 	}
 }
 
+// The connection to the API server is that of the start, whatever the file that
+// described it says later. What it says is nobody else's business.
+func TestAnotherContentOfTheKubeconfigNeedsARestart(t *testing.T) {
+	s := newReloadStage(t)
+	path := filepath.Join(t.TempDir(), "kubeconfig.conf")
+	fill := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const needed, one, none = "Warning ConfigNeedsRestart", "restart_needed_fields 1", "restart_needed_fields 0"
+	fill("token: first")
+	s.kubeconfig = readKubeconfig(path)
+	s.expect("the content of the start", "", "", none)
+	fill("token: second")
+	s.expect("another content", needed, "clientConnection.kubeconfig: the content at the start becomes another one", one)
+	s.expect("the same once more", "", "becomes another one", one)
+	s.write("iptables: {masqueradeAll: true}")
+	s.expect("beside a change that counts", "Normal ConfigReloaded", "becomes another one", one)
+	s.write("iptables: {masqueradeAll: true}\nclientConnection: {kubeconfig: /other}")
+	s.expect("another file, too", needed, `kubeconfig: \"\" becomes \"/other\"`, one)
+	s.write("")
+	fill("token: first")
+	s.expect("as it was", "Normal ConfigReloaded", "", none)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s.expect("no file", needed, "becomes one that cannot be read: open "+path, one)
+}
+
+// A pipe would be empty for whoever is to read it.
+func TestAPipeIsLeftToWhoConnects(t *testing.T) {
+	for _, path := range []string{"", "/dev/null", "none"} {
+		if k := readKubeconfig(path); k.path != "" || len(k.changed(nil)) > 0 {
+			t.Errorf("%q is followed", path)
+		}
+	}
+}
+
 func TestReloadMovesServersOrRefuses(t *testing.T) {
 	s := newReloadStage(t)
 	from, taken := s.metrics, taken(t)

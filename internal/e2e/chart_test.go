@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -142,6 +143,38 @@ func configOf(t *testing.T, objects []*unstructured.Unstructured) *config.Config
 		return c
 	}
 	return nil
+}
+
+// TestPodsAreReplacedForAnotherAPIServer, and for nothing that they follow by
+// themselves.
+func TestPodsAreReplacedForAnotherAPIServer(t *testing.T) {
+	t.Parallel()
+	template := func(args ...string) any {
+		t.Helper()
+		for _, o := range render.Helm(t, args...) {
+			if o.GetKind() == "DaemonSet" {
+				template, _, err := unstructured.NestedMap(o.Object, "spec", "template")
+				if err != nil {
+					t.Fatal(err)
+				}
+				return template
+			}
+		}
+		t.Fatal("there is no DaemonSet")
+		return nil
+	}
+	first := template(chartServer)
+	for args, same := range map[string]bool{
+		chartServer + ",clusterCIDR=10.1.0.0/16,config.iptables.masqueradeAll=true": true,
+		"--set=apiServer=https://other.example:6443":                                false,
+	} {
+		if diff := cmp.Diff(first, template(args)); (diff == "") != same {
+			t.Errorf("%s: the pods are the same: %v, want %v: %s", args, !same, same, diff)
+		}
+	}
+	if diff := cmp.Diff(template("--set=existingConfigMap=one,podAnnotations.a=b"), template("--set=existingConfigMap=one,podAnnotations.a=b,apiServer=https://other.example:6443")); diff != "" {
+		t.Errorf("another API server than that of the existing ConfigMap counts: %s", diff)
+	}
 }
 
 func TestChartRefusesWhatCannotWork(t *testing.T) {

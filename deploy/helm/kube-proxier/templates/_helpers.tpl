@@ -40,6 +40,37 @@ env:
 {{- end }}
 {{- end }}
 
+{{- /* How the API server is reached. */ -}}
+{{- define "kube-proxier.kubeconfig" -}}
+apiVersion: v1
+kind: Config
+clusters:
+  - name: default
+    cluster:
+      server: {{ required "apiServer is needed: an address of the API server itself, such as https://10.0.0.1:6443; or existingConfigMap" .Values.apiServer }}
+      certificate-authority: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
+users:
+  - name: default
+    user:
+      tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token
+contexts:
+  - name: default
+    context:
+      cluster: default
+      user: default
+current-context: default
+{{- end }}
+
+{{- /* A pod follows a change of config.conf; one of kubeconfig.conf takes a new pod. */ -}}
+{{- define "kube-proxier.podAnnotations" -}}
+{{- if not .Values.existingConfigMap }}
+checksum/kubeconfig: {{ include "kube-proxier.kubeconfig" . | sha256sum }}
+{{- end }}
+{{- with .Values.podAnnotations }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- /* Where metrics are served. */ -}}
 {{- define "kube-proxier.metricsAddress" -}}
 {{ .Values.config.metricsBindAddress | default .Values.metrics.bindAddress }}
