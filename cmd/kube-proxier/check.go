@@ -88,7 +88,7 @@ func (k *check) command(cmd *cobra.Command) error {
 
 func (k *check) known(ctx context.Context) preflight.Known {
 	var known preflight.Known
-	c, warnings, err := k.load()
+	c, warnings, err := k.load(ctx)
 	known.Warnings, known.ConfigError = warnings, err
 	if err != nil {
 		return known

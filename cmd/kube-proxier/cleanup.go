@@ -67,7 +67,11 @@ func (p *program) cleanUp(cmd *cobra.Command, dryRun bool) error {
 			problems = append(problems, fmt.Errorf("%s: %w", tool, err))
 		}
 	}
-	here := &host{config: p.cleanUpConfig(cmd), addresses: device.NewCached(device.Netlink{})}
+	c, err := p.cleanUpConfig(cmd)
+	if err != nil {
+		return errors.Join(append(problems, err)...)
+	}
+	here := &host{config: c, addresses: device.NewCached(device.Netlink{})}
 	for _, family := range proxier.Families {
 		if err := cleanUpVirtual(cmd.Context(), cmd.OutOrStdout(), here, family, tools, dryRun); err != nil {
 			problems = append(problems, fmt.Errorf("IPVS over %s: %w", family, err))
@@ -118,14 +122,14 @@ func handBack(cmd *cobra.Command, dryRun bool) error {
 }
 
 // cleanUpConfig is the configuration, or the defaults where that is broken: to
-// clean up may be the way out.
-func (p *program) cleanUpConfig(cmd *cobra.Command) *config.Config {
-	c, _, err := p.load()
-	if err == nil {
-		return c
+// clean up may be the way out. The error is for who is told to end meanwhile.
+func (p *program) cleanUpConfig(cmd *cobra.Command) (*config.Config, error) {
+	c, _, err := p.load(cmd.Context())
+	if err == nil || cmd.Context().Err() != nil {
+		return c, err
 	}
 	cmd.PrintErrln("warning: the defaults of ipvs.nodePortRange and ipvs.excludeCIDRs count, since:", err)
-	return &config.Config{Mode: config.ModeIPTables, IPVS: config.IPVS{NodePorts: config.PortRange(ipvs.DefaultNodePorts)}}
+	return &config.Config{Mode: config.ModeIPTables, IPVS: config.IPVS{NodePorts: config.PortRange(ipvs.DefaultNodePorts)}}, nil
 }
 
 // cleanUpVirtual removes what is ours of IPVS mode, and looks whether something

@@ -47,7 +47,7 @@ when it would not, or with --strict after a warning.`,
 			if err := p.onlyWithout(cmd); err != nil {
 				return err
 			}
-			c, warnings, err := p.load()
+			c, warnings, err := p.load(cmd.Context())
 			if err == nil && show {
 				var lost []config.Warning
 				lost, err = c.LostInFile()

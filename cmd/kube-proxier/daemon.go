@@ -39,7 +39,7 @@ func (d *daemon) command(cmd *cobra.Command, _ []string) error {
 	if d.flags.Cleanup {
 		return d.cleanUp(cmd, d.dryRun)
 	}
-	c, warnings, err := d.load()
+	c, warnings, err := d.load(cmd.Context())
 	if err != nil {
 		for _, w := range warnings {
 			cmd.PrintErrln("warning:", w)

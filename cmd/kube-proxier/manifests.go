@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,16 +44,31 @@ func (p *onePath) Set(s string) error {
 func (*onePath) Type() string { return "path" }
 
 // readManifests reads them once into a store. What cannot be used is printed.
-func readManifests(m *source.Manifests, problems io.Writer) (*proxier.Store, int, error) {
-	objects, found, err := m.Load()
+func readManifests(ctx context.Context, m *source.Manifests, problems io.Writer) (*proxier.Store, int, error) {
+	type loaded struct {
+		objects  *source.Objects
+		problems []proxier.Problem
+	}
+	l, err := readUntil(ctx, nameOf(m.Path), func() (loaded, error) {
+		objects, problems, err := m.Load()
+		return loaded{objects, problems}, err
+	})
 	if err != nil {
 		return nil, 0, err
 	}
-	printProblems(problems, found)
+	printProblems(problems, l.problems)
 	store := proxier.NewStore()
-	source.Fill(store, objects)
+	source.Fill(store, l.objects)
 	store.SetSynced()
-	return store, len(found), nil
+	return store, len(l.problems), nil
+}
+
+// nameOf is what people call a path.
+func nameOf(path string) string {
+	if path == source.Stdin {
+		return "standard input"
+	}
+	return path
 }
 
 func printProblems(out io.Writer, problems []proxier.Problem) {

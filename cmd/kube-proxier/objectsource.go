@@ -38,11 +38,7 @@ func connectionOf(c *config.Config) source.Connection {
 func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource, error) {
 	if manifests != "" {
 		m := &source.Manifests{Path: manifests, In: in, NodeName: c.NodeName}
-		name := manifests
-		if name == source.Stdin {
-			name = "standard input"
-		}
-		return &objectSource{run: m.Run, wait: func(context.Context) string { return name + " has not been read to its end" }}, nil
+		return &objectSource{run: m.Run, wait: func(context.Context) string { return nameOf(manifests) + " has not been read to its end" }}, nil
 	}
 	connection := connectionOf(c)
 	client, err := connection.Client()

@@ -25,7 +25,7 @@ const (
 type reloader struct {
 	*resident
 	// load reads the configuration as at the start: the same flags count.
-	load func() (*config.Config, []config.Warning, error)
+	load func(context.Context) (*config.Config, []config.Warning, error)
 	// adjustLogging changes how much is logged.
 	adjustLogging func(config.Logging) error
 	current       *generation
@@ -80,7 +80,7 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 // reload puts into force what the file says now, or says why not. A file that
 // was refused for what this host lacks is tried again each time.
 func (r *reloader) reload(ctx context.Context) {
-	next, warnings, err := r.load()
+	next, warnings, err := r.load(ctx)
 	if err != nil {
 		r.told.refuse(err)
 		return

@@ -54,7 +54,7 @@ func newReloadStage(t *testing.T) *reloadStage {
 	t.Helper()
 	s := &reloadStage{t: t, health: freeAddress(t), metrics: freeAddress(t)}
 	s.write("")
-	c, _, err := s.read()
+	c, _, err := s.read(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func (s *reloadStage) write(fields string) {
 		s.health, s.metrics, fields)
 }
 
-func (s *reloadStage) read() (*config.Config, []config.Warning, error) {
+func (s *reloadStage) read(context.Context) (*config.Config, []config.Warning, error) {
 	if s.broken != nil {
 		return nil, nil, s.broken
 	}

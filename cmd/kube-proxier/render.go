@@ -85,7 +85,7 @@ func (r *render) command(cmd *cobra.Command, _ []string) error {
 	if !c.NodeNameGiven {
 		m.NodeName = "" // the only Node there is, if there is just one
 	}
-	store, found, err := readManifests(m, cmd.ErrOrStderr())
+	store, found, err := readManifests(cmd.Context(), m, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

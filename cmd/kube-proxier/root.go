@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	goflag "flag"
 	"fmt"
 	"log/slog"
@@ -52,12 +53,20 @@ for that of diff.`,
 }
 
 // load reads and validates the configuration for this host.
-func (p *program) load() (*config.Config, []config.Warning, error) {
+func (p *program) load(ctx context.Context) (*config.Config, []config.Warning, error) {
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, nil, fmt.Errorf("the host's name cannot be read: %w: set --hostname-override", err)
 	}
-	return p.flags.Load(hostname)
+	type loaded struct {
+		config   *config.Config
+		warnings []config.Warning
+	}
+	l, err := readUntil(ctx, "the configuration", func() (loaded, error) {
+		c, warnings, err := p.flags.Load(hostname)
+		return loaded{c, warnings}, err
+	})
+	return l.config, l.warnings, err
 }
 
 // loadOnce is load for commands that run once: warnings are printed.
@@ -65,7 +74,7 @@ func (p *program) loadOnce(cmd *cobra.Command) (*config.Config, error) {
 	if err := p.onlyWithout(cmd); err != nil {
 		return nil, err
 	}
-	c, warnings, err := p.load()
+	c, warnings, err := p.load(cmd.Context())
 	for _, w := range warnings {
 		cmd.PrintErrln("warning:", w)
 	}
