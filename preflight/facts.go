@@ -59,8 +59,9 @@ type Facts struct {
 	// Ports are the addresses to listen on.
 	Ports []Port
 
-	// API is nil where the objects come from files.
-	API *API
+	// API is nil where the objects come from files, of which Manifests tells.
+	API       *API
+	Manifests *Manifests
 }
 
 // A Family is one IP family and the tool that is in use for it.
@@ -102,6 +103,16 @@ type Port struct {
 	Address netip.AddrPort
 	// Err is why it is not possible now; nil when it is.
 	Err error
+}
+
+// Manifests are the files that the objects come from.
+type Manifests struct {
+	// Err is why they cannot be read at all.
+	Err error
+	// Services is how many there are.
+	Services int
+	// Problems are what cannot be read or served as it is written.
+	Problems []proxier.Problem
 }
 
 // API is how it went with the API server.

@@ -35,6 +35,8 @@ type Known struct {
 	Starting, SkipPorts bool
 	// API is how to reach the API server; nil to leave it alone.
 	API *source.Connection
+	// Manifests is as in Facts.
+	Manifests *Manifests
 }
 
 // Gather looks at this host, in the network namespace of this thread, and
@@ -43,7 +45,8 @@ func Gather(ctx context.Context, known Known) Facts {
 	f := Facts{
 		Config: known.Config, ConfigError: known.ConfigError, Warnings: known.Warnings,
 		Starting: known.Starting, ModeError: known.ModeError, Schedulers: known.Schedulers,
-		Kernel: kernelRelease(), NetAdmin: hasCapability(unix.CAP_NET_ADMIN),
+		Manifests: known.Manifests,
+		Kernel:    kernelRelease(), NetAdmin: hasCapability(unix.CAP_NET_ADMIN),
 		Sysctls:  readSysctls(forward4, forward6, rpFilter, bridged4, bridged6, liberal, tracked, maxTracked),
 		Required: parameters(known.Required), Wished: parameters(known.Wished),
 		NFTables: nftables(), Proxies: proxies(),

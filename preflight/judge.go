@@ -25,6 +25,7 @@ func Judge(f Facts) []Finding {
 	j.strangers(f)
 	j.ports(f)
 	j.api(f)
+	j.manifests(f)
 	return j.findings
 }
 

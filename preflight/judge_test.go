@@ -326,6 +326,20 @@ func TestFindings(t *testing.T) {
 		},
 		{"clocks together", func(f *preflight.Facts) { f.API.Ahead = 29 * time.Second }, nil},
 		{"no API server wanted", func(f *preflight.Facts) { f.API = nil }, nil},
+		{
+			"manifests", func(f *preflight.Facts) { f.API, f.Manifests = nil, &preflight.Manifests{Services: 7} },
+			[]string{"ok manifests: 7 Services, of which nothing is wrong"},
+		},
+		{
+			"no manifests", func(f *preflight.Facts) { f.API, f.Manifests = nil, &preflight.Manifests{Err: fs.ErrNotExist} },
+			[]string{"fatal manifests: file does not exist: there is nowhere to get Services from"},
+		},
+		{
+			"manifests with a problem", func(f *preflight.Facts) {
+				f.API, f.Manifests = nil, &preflight.Manifests{Problems: []proxier.Problem{{Kind: "Service", Namespace: "shop", Name: "web", Reason: "is wrong"}}}
+			},
+			[]string{"warning manifests: Service shop/web: is wrong"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

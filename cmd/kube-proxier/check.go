@@ -14,6 +14,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/preflight"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
+	"github.com/kube-proxier/kube-proxier/proxier/source"
 	"github.com/kube-proxier/kube-proxier/sysctl"
 )
 
@@ -34,11 +35,17 @@ configuration, permissions, iptables and what the kernel knows of it, IPVS in th
 mode, kernel parameters, conntrack, other firewalls and Service proxies, leftovers,
 ports, and the API server. For each finding it is said why it matters and what to
 do. Nothing is changed. The daemon's flags count here, too, and --kubeconfig even
-beside --config, whose own may be there in pods only. The daemon looks at the same
-at its start, but for the API server. Most of it needs root.
+beside --config, whose own may be there in pods only. Most of it needs root.
+
+With --manifests (-f) the objects are read instead: a path that cannot be read is
+"fatal", and what is wrong with an object a "warning". Standard input is read to its
+end.
 
 A finding is "fatal" where nothing could be served, "warning" where something may
 not be, or not well, and "ok" otherwise.
+
+At its start the daemon looks at the host, too. What is wrong with the configuration,
+the mode, kernel parameters, the API server or objects is in its log in other words.
 
 Exit status: 0 when nothing is fatal, 1 when something is, or after an error.`,
 		Example: `  kube-proxier check --config=config.conf --kubeconfig=/etc/kubernetes/admin.conf --hostname-override=node-1
@@ -67,7 +74,10 @@ func (k *check) command(cmd *cobra.Command) error {
 	klog.LogToStderr(false)
 	ctx, cancel := context.WithTimeout(cmd.Context(), k.timeout)
 	defer cancel()
-	findings := preflight.Judge(preflight.Gather(ctx, k.known(ctx)))
+	findings := preflight.Judge(preflight.Gather(ctx, k.known(ctx, cmd.InOrStdin())))
+	if cmd.Context().Err() != nil {
+		return context.Cause(cmd.Context())
+	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("--timeout=%s: it was not enough", k.timeout)
 	}
@@ -86,7 +96,7 @@ func (k *check) command(cmd *cobra.Command) error {
 	return nil
 }
 
-func (k *check) known(ctx context.Context) preflight.Known {
+func (k *check) known(ctx context.Context, in io.Reader) preflight.Known {
 	var known preflight.Known
 	c, warnings, err := k.load(ctx)
 	known.Warnings, known.ConfigError = warnings, err
@@ -102,8 +112,30 @@ func (k *check) known(ctx context.Context) preflight.Known {
 	if k.manifests == "" {
 		connection := connectionOf(c)
 		known.API = &connection
+	} else {
+		known.Manifests = checkManifests(ctx, c, &source.Manifests{Path: k.manifests, In: in, NodeName: c.NodeName})
 	}
 	return known
+}
+
+// checkManifests says what the daemon would find to be wrong with them.
+func checkManifests(ctx context.Context, c *config.Config, m *source.Manifests) *preflight.Manifests {
+	store, problems, err := loadManifests(ctx, m)
+	if err != nil {
+		return &preflight.Manifests{Err: err}
+	}
+	snapshot := store.Snapshot()
+	for _, family := range proxier.Families {
+		state := proxier.Build(nil, snapshot, c.Options(family))
+		problems = append(problems, proxier.NewProblems(problems, state.Problems)...) // most are the same in both
+	}
+	services := 0
+	for _, o := range snapshot.Services {
+		if o.Service != nil {
+			services++
+		}
+	}
+	return &preflight.Manifests{Services: services, Problems: problems}
 }
 
 // required are the parameters without which the mode does not work.

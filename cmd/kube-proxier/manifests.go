@@ -45,6 +45,13 @@ func (*onePath) Type() string { return "path" }
 
 // readManifests reads them once into a store. What cannot be used is printed.
 func readManifests(ctx context.Context, m *source.Manifests, problems io.Writer) (*proxier.Store, int, error) {
+	store, found, err := loadManifests(ctx, m)
+	printProblems(problems, found)
+	return store, len(found), err
+}
+
+// loadManifests reads them once into a store, and says what cannot be used.
+func loadManifests(ctx context.Context, m *source.Manifests) (*proxier.Store, []proxier.Problem, error) {
 	type loaded struct {
 		objects  *source.Objects
 		problems []proxier.Problem
@@ -54,13 +61,12 @@ func readManifests(ctx context.Context, m *source.Manifests, problems io.Writer)
 		return loaded{objects, problems}, err
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
-	printProblems(problems, l.problems)
 	store := proxier.NewStore()
 	source.Fill(store, l.objects)
 	store.SetSynced()
-	return store, len(l.problems), nil
+	return store, l.problems, nil
 }
 
 // nameOf is what people call a path.
