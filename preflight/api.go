@@ -51,7 +51,7 @@ func (j *judge) api(f Facts) {
 	}
 	if a.NodeUnaddressed {
 		j.add(Warning, subject, fmt.Sprintf("the Node object %s has no address", f.Config.NodeName),
-			"the daemon waits 30s for one, and goes on without: with nodePortAddresses: [primary] node ports are on all addresses then",
+			"the daemon waits 30s for one at its start, and goes on without: until there is one, nodePortAddresses: [primary] leaves out loopback addresses only",
 			"see why the kubelet or the cloud controller reports none")
 	}
 	if a.Ahead > maxSkew || a.Ahead < -maxSkew {

@@ -319,7 +319,7 @@ func TestFindings(t *testing.T) {
 			[]string{"warning API server: list nodes: forbidden: the daemon waits 90s, and goes on without"},
 		},
 		{"no Node", func(f *preflight.Facts) { f.API.NodeMissing = true }, []string{"warning API server: there is no Node object named localhost"}},
-		{"a Node without address", func(f *preflight.Facts) { f.API.NodeUnaddressed = true }, []string{"warning API server: the Node object localhost has no address"}},
+		{"a Node without address", func(f *preflight.Facts) { f.API.NodeUnaddressed = true }, []string{"warning API server: the Node object localhost has no address: the daemon waits 30s for one at its start, and goes on without: until there is one, nodePortAddresses: [primary] leaves out loopback addresses only"}},
 		{
 			"clocks apart", func(f *preflight.Facts) { f.API.Ahead = -90 * time.Second },
 			[]string{"warning clock: the clock of https://192.0.2.1:6443 is 1m30s behind this host's"},
