@@ -50,8 +50,9 @@ func followed(t *testing.T, answered bool, test func(client *fake.Clientset, sto
 		go func() { _ = (&API{Client: clientOf(client), NodeName: "here"}).Run(ctx, store) }() // ends with the context
 		synctest.Wait()
 		test(client, store, &listings)
+		cancel() // before the answer, which is an error to who still waits for it
+		synctest.Wait()
 		close(ended)
-		cancel()
 		synctest.Wait()
 	})
 }
