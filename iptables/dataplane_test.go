@@ -126,6 +126,38 @@ COMMIT
 	}
 }
 
+// Older releases of kube-proxy's ipvs mode have a chain of the kubelet's name, in
+// another table.
+func TestKubeProxysFirewallGoesAndTheKubeletsStays(t *testing.T) {
+	kernel := iptablestest.New()
+	const kubelets = ":KUBE-FIREWALL - [0:0]\n-A INPUT -j KUBE-FIREWALL\n-A KUBE-FIREWALL -j DROP\n"
+	kernel.Must(`*nat
+:KUBE-SERVICES - [0:0]
+:KUBE-LOAD-BALANCER - [0:0]
+:KUBE-FIREWALL - [0:0]
+-A PREROUTING -j KUBE-SERVICES
+-A KUBE-SERVICES -m set --match-set KUBE-LOAD-BALANCER dst,dst -j KUBE-LOAD-BALANCER
+-A KUBE-LOAD-BALANCER -m set --match-set KUBE-LOAD-BALANCER-FW dst,dst -j KUBE-FIREWALL
+-A KUBE-FIREWALL -m set --match-set KUBE-LOAD-BALANCER-SOURCE-CIDR dst,dst,src -j RETURN
+COMMIT
+*filter
+` + kubelets + "COMMIT\n")
+	apply(t, iptables.NewDataplane(kernel, config), build(t, clustergen.Uniform(1, 1)))
+	have := parse(t, kernel)
+	if chain := have.Table(iptables.NAT).Chain("KUBE-FIREWALL"); chain != nil {
+		t.Errorf("nat KUBE-FIREWALL is left: %v", chain.Rules)
+	}
+	if strings.Contains(kernel.String(), "--match-set") {
+		t.Errorf("a set is still used:\n%s", kernel)
+	}
+	if chain := have.Table(iptables.Filter).Chain("KUBE-FIREWALL"); chain == nil || len(chain.Rules) != 1 {
+		t.Errorf("the kubelet's chain is %v", chain)
+	}
+	if !slices.Contains(have.Table(iptables.Filter).Chain("INPUT").Rules, "-j KUBE-FIREWALL") {
+		t.Error("the jump to the kubelet's chain is gone")
+	}
+}
+
 // Rules of others that accept are there first, and come to nothing if ours stand
 // below them.
 func TestOurJumpsStandAboveStrangersRules(t *testing.T) {

@@ -52,10 +52,15 @@ const maxName = 28
 
 // owned lists, for each table, the chains that are ours by name and by prefix.
 // A process that knows nothing recognises what an earlier one left by it,
-// kube-proxy's chains included, of iptables and of ipvs mode.
+// kube-proxy's chains included, of iptables and of ipvs mode. KUBE-FIREWALL is
+// the kubelet's in filter, and kube-proxy's in nat, where its ipvs mode had source
+// ranges before KEP-3178.
 var owned = map[string]struct{ names, prefixes []string }{ //nolint:gochecknoglobals // a constant table
 	NAT: {
-		names: []string{chainServices, chainNodePorts, chainPostrouting, chainMarkMasq, chainHairpin, "KUBE-PROXY-CANARY", "KUBE-LOAD-BALANCER", "KUBE-NODE-PORT"},
+		names: []string{
+			chainServices, chainNodePorts, chainPostrouting, chainMarkMasq, chainHairpin,
+			"KUBE-PROXY-CANARY", "KUBE-LOAD-BALANCER", "KUBE-NODE-PORT", "KUBE-FIREWALL",
+		},
 		prefixes: []string{
 			prefixService, prefixLocal, prefixExternal, prefixSources, prefixEndpoint, prefixHairpinTree,
 		},
