@@ -77,6 +77,13 @@ type ProblemFinder interface {
 	Problems() []Problem
 }
 
+// A Keeper is a Plan that leaves what is ours and should go, because others use it.
+type Keeper interface {
+	// Kept says what, and who uses it as far as that is known. It is right after
+	// Apply.
+	Kept() []string
+}
+
 // A Summary counts what a Plan changes.
 type Summary struct {
 	// Chains and Rules are those written; Deleted are chains removed.

@@ -14,6 +14,7 @@ type News struct {
 type known struct {
 	refused  map[*Target]bool
 	problems []Problem
+	kept     []string
 	feud     bool
 }
 
@@ -57,6 +58,18 @@ func (n *News) Problems(r Report) []Problem {
 	k, now := n.of(r.Dataplane), finder.Problems()
 	fresh := NewProblems(k.problems, now)
 	k.problems = now
+	return fresh
+}
+
+// Kept is what is left because others use it, and was not before.
+func (n *News) Kept(r Report) []string {
+	keeper, ok := r.Plan.(Keeper)
+	if !ok {
+		return nil
+	}
+	k, now := n.of(r.Dataplane), keeper.Kept()
+	fresh := slices.DeleteFunc(slices.Clone(now), func(what string) bool { return slices.Contains(k.kept, what) })
+	k.kept = now
 	return fresh
 }
 

@@ -147,23 +147,27 @@ func cleanUpVirtual(ctx context.Context, out io.Writer, here *host, family proxi
 		return err
 	}
 	if plan.Empty() {
-		fmt.Fprintf(out, "# IPVS over %s: nothing of ours\n", family)
-		return nil
+		fmt.Fprintf(out, "# IPVS over %s: nothing to do\n", family)
+	} else {
+		fmt.Fprintf(out, "# IPVS over %s\n%s", family, plan.Diff())
 	}
-	fmt.Fprintf(out, "# IPVS over %s\n%s", family, plan.Diff())
 	if dryRun {
+		for _, what := range plan.(proxier.Keeper).Kept() {
+			fmt.Fprintf(out, "# left, because others use it: %s\n", what)
+		}
 		return nil
 	}
 	if _, err := plan.Apply(ctx); err != nil {
 		return err
 	}
-	l = newVirtualLeftovers(here, family, rules, 0)
-	l.Forget()
 	if plan, err = l.Plan(ctx, nil); err != nil {
 		return err
 	}
 	if !plan.Empty() {
 		return fmt.Errorf("this is left, because somebody put it back:\n%s", plan.Diff())
+	}
+	if kept := plan.(proxier.Keeper).Kept(); len(kept) > 0 {
+		return fmt.Errorf("this is left, because others use it:\n%s", strings.Join(kept, "\n"))
 	}
 	return nil
 }

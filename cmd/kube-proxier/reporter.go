@@ -43,6 +43,7 @@ func (l *logReporter) Synced(r proxier.Report) {
 	}
 	l.logRefusals(logger, r)
 	l.logFeud(logger, r)
+	l.logKept(logger, r)
 	switch s := r.Plan.Summary(); {
 	case r.Plan.Empty():
 		logger.V(2).Info("Nothing to do", "duration", r.Duration)
@@ -80,6 +81,13 @@ func (l *logReporter) logFeud(logger klog.Logger, r proxier.Report) {
 			"repairs", r.Feud.Repairs, "wait", r.Feud.Wait, "noticed", noticed(r.Noticed))
 	case ended:
 		logger.Info("Nobody changes what is repaired any more")
+	}
+}
+
+// logKept logs what is left because others use it, once.
+func (l *logReporter) logKept(logger klog.Logger, r proxier.Report) {
+	for _, what := range l.news.Kept(r) {
+		logger.Info("Something of ours that is not needed any more is left, because others use it", "what", what)
 	}
 }
 

@@ -22,3 +22,9 @@ func TestKernelScripts(t *testing.T) {
 	testenv.Need(t, testenv.Root, testenv.IPTablesNFT, testenv.IPTablesLegacy)
 	testscript.Run(t, testscript.Params{Dir: "testdata/kernel", RequireExplicitExec: true, RequireUniqueNames: true})
 }
+
+// Scripts of this folder make sets, too.
+func TestSetScripts(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.IPTablesNFT, testenv.IPTablesLegacy, testenv.IPSet)
+	testscript.Run(t, testscript.Params{Dir: "testdata/sets", RequireExplicitExec: true, RequireUniqueNames: true})
+}

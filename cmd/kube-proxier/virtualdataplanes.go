@@ -57,7 +57,7 @@ func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane)
 		servers,
 		boundAddresses{addresses, moved},
 		&rulesTurn{rulesOrder: order, last: true},
-		ipset.NewLeftovers(ipset.Netlink{}, tool.Family, v.sets, tool),
+		ipset.NewLeftovers(ipset.Netlink{}, tool.Family, v.sets, tablesOf{tool}),
 	}, nil
 }
 

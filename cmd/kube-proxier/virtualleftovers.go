@@ -20,7 +20,7 @@ import (
 // virtualLeftovers removes what IPVS mode, ours or kube-proxy's, has left of
 // one family: virtual servers, then addresses, by which these are known to be
 // ours, then sets. It follows the rules, so that another mode serves before,
-// and is done when all is gone. Virtual servers with connections, and their
+// and is done when all is gone but the sets that others use. Virtual servers with connections, and their
 // addresses, stay until those have ended or drain is over.
 type virtualLeftovers struct {
 	host   *host
@@ -176,24 +176,22 @@ func (l *virtualLeftovers) newParts(ctx context.Context) ([]proxier.Dataplane, e
 // tablesOf are the tables of both variants of iptables, to read.
 type tablesOf []*iptables.Tool
 
-// Save returns a table of each that has it, one after the other.
+// Save returns a table of each that has it and can show it, one after the other.
 func (t tablesOf) Save(ctx context.Context, table string) (string, error) {
 	var b strings.Builder
+	var unread []error
 	for _, tool := range t {
 		if !tool.MayHold(table) {
 			continue
 		}
 		text, err := tool.Save(ctx, table)
 		if err != nil {
-			return "", err
+			unread = append(unread, err)
 		}
 		b.WriteString(text)
 	}
-	return b.String(), nil
+	return b.String(), errors.Join(unread...)
 }
-
-// Restore is never called: leftovers do not have to yield to anything.
-func (tablesOf) Restore(context.Context, string) error { return errors.ErrUnsupported }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)
@@ -252,6 +250,17 @@ func (r *removal) Drains() proxier.Drains {
 		}
 	}
 	return proxier.Drains{}
+}
+
+// Kept are the sets that stay because others use them.
+func (r *removal) Kept() []string {
+	var kept []string
+	for _, part := range r.leftovers.parts {
+		if keeper, ok := part.(proxier.Keeper); ok {
+			kept = append(kept, keeper.Kept()...)
+		}
+	}
+	return kept
 }
 
 // Drift is false: leftovers are nobody's interference.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -20,7 +21,7 @@ type Sets struct {
 	kernel Kernel
 	family proxier.Family
 	want   Want
-	rules  Rules
+	rules  iptables.Kernel
 
 	mu sync.Mutex
 	// have is what the kernel is believed to hold; nil when it has to be asked.
@@ -32,7 +33,7 @@ type Sets struct {
 
 // NewSets returns a dataplane that has not looked at the kernel yet. rules are
 // where rules are deleted that keep a set of the wrong type from going.
-func NewSets(kernel Kernel, family proxier.Family, want Want, rules Rules) *Sets {
+func NewSets(kernel Kernel, family proxier.Family, want Want, rules iptables.Kernel) *Sets {
 	return &Sets{kernel: kernel, family: family, want: want, rules: rules}
 }
 
@@ -104,7 +105,7 @@ func owned(family proxier.Family, all []Set) []Set {
 // A plan is what one pass does to the sets.
 type plan struct {
 	kernel   Kernel
-	rules    Rules
+	rules    iptables.Kernel
 	releases []string // inputs of iptables-restore
 	patch    Patch
 

@@ -239,6 +239,28 @@ func TestSetsInUseAreReplaced(t *testing.T) {
 	}
 }
 
+func TestLeftoversInUseStayInTheKernel(t *testing.T) {
+	testenv.Need(t, testenv.Root, testenv.IPTablesNFT)
+	inNamespace(t, func(t *testing.T) {
+		run(t, "create KUBE-LOOP-BACK hash:ip\ncreate KUBE-LOAD-BALANCER hash:ip\ncreate KUBE-LOAD-BALANCER-FW hash:ip\n"+
+			"create KUBE-NODE-PORT-LOCAL-TCP hash:ip\ncreate all list:set\nadd all KUBE-LOAD-BALANCER\n", "ipset", "restore")
+		run(t, "*raw\n-A PREROUTING -m set --match-set KUBE-LOOP-BACK src -j ACCEPT\nCOMMIT\n", "iptables-nft-restore", "--noflush")
+		d := ipset.NewLeftovers(ipset.Netlink{}, proxier.IPv4, nil, tool{t, "iptables-nft"})
+		settle(t, d)
+		left := slices.Sorted(strings.FieldsSeq(run(t, "", "ipset", "list", "-n")))
+		if want := []string{"KUBE-LOAD-BALANCER", "KUBE-LOOP-BACK", "all"}; !slices.Equal(left, want) {
+			t.Errorf("left are %v, want %v", left, want)
+		}
+		want := []string{
+			"set KUBE-LOAD-BALANCER: something refers to it that was not found, such as a rule of the other variant of iptables, or another set",
+			"set KUBE-LOOP-BACK: a rule that is not ours refers to it: table raw: -A PREROUTING -m set --match-set KUBE-LOOP-BACK src -j ACCEPT",
+		}
+		if kept := slices.Sorted(slices.Values(d.Kept())); !slices.Equal(kept, want) {
+			t.Errorf("kept: %q, want %q", kept, want)
+		}
+	})
+}
+
 // tool is iptables in the thread's namespace.
 type tool struct {
 	t    *testing.T
