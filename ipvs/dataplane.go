@@ -48,6 +48,9 @@ type Dataplane struct {
 	// have are our virtual servers in the kernel, as far as is known; nil when
 	// it has to be asked.
 	have *[]*VirtualServer
+	// made are those of the last have, whatever has been forgotten since, and those
+	// that were to be made: by them what is listed is known to be ours.
+	made []*VirtualServer
 	// inForce is what the last pass that did not fail has left in the kernel.
 	inForce *Compiled
 	// forgets counts the calls of Forget, so that one in the middle of an Apply
@@ -134,7 +137,7 @@ func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 // draining ones that have no connections, where that was looked up.
 func (d *Dataplane) observe(ctx context.Context, want *Compiled, addresses Addresses) ([]*VirtualServer, map[RealPlace]bool, error) {
 	d.mu.Lock()
-	have, forgets := d.have, d.forgets
+	have, made, forgets := d.have, d.made, d.forgets
 	d.mu.Unlock()
 	if have != nil {
 		idle, err := d.count(ctx)
@@ -144,7 +147,7 @@ func (d *Dataplane) observe(ctx context.Context, want *Compiled, addresses Addre
 	if err != nil {
 		return nil, nil, fmt.Errorf("list virtual servers: %w", err)
 	}
-	own := d.config.Ownership.Own(listing.Servers, want, addresses)
+	own := d.config.Ownership.Own(listing.Servers, want, addresses, made)
 	d.remember(own, want, forgets)
 	return own, listing.idle(d.config.Retire), nil
 }
@@ -174,6 +177,7 @@ func (d *Dataplane) remember(have []*VirtualServer, want *Compiled, forgets int)
 	have = adopt(have, want.Servers)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.made = have
 	if d.forgets == forgets {
 		d.have = &have
 	}

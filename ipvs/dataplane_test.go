@@ -199,6 +199,67 @@ func TestOwnership(t *testing.T) {
 	}
 }
 
+// Where the place does not tell that a virtual server is ours, the process that
+// made it knows, also after it had to forget what the kernel holds.
+func TestWhatThisProcessMadeIsOurs(t *testing.T) {
+	exclude, _ := proxier.ParsePrefixes([]string{"10.96.0.0/16"})
+	fail := func(kernel *ipvstest.Kernel, after int) {
+		kernel.FailOp = func(int) error {
+			if after--; after < 0 {
+				return syscall.ENOMEM
+			}
+			return nil
+		}
+	}
+	for name, test := range map[string]struct {
+		// before the Service is deleted, in a pass that nothing has failed in yet
+		before func(d *ipvs.Dataplane, kernel *ipvstest.Kernel, pass func())
+		leaves bool // the address leaves the node
+	}{
+		"somebody has changed something": {before: func(d *ipvs.Dataplane, _ *ipvstest.Kernel, pass func()) { pass(); d.Forget() }},
+		"twice":                          {before: func(d *ipvs.Dataplane, _ *ipvstest.Kernel, pass func()) { pass(); d.Forget(); pass(); d.Forget() }},
+		"its address has left the node":  {before: func(d *ipvs.Dataplane, _ *ipvstest.Kernel, pass func()) { pass(); d.Forget() }, leaves: true},
+		"the first pass fails half way": {before: func(_ *ipvs.Dataplane, kernel *ipvstest.Kernel, pass func()) {
+			fail(kernel, 5)
+			pass()
+			kernel.FailOp = nil
+		}},
+		"its deletion fails": {before: func(d *ipvs.Dataplane, kernel *ipvstest.Kernel, pass func()) { pass(); d.Forget(); fail(kernel, 0) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const foreign = "-A -t 172.18.0.11:9999 -s wlc\n"
+			kernel := ipvstest.New(proxier.IPv4)
+			kernel.Must(strings.TrimSpace(foreign))
+			node := nodeAddresses
+			c := config()
+			c.Addresses = func(context.Context) (ipvs.Addresses, error) { return ipvs.Addresses{Node: node}, nil }
+			c.Ownership.Exclude = exclude
+			store := clustergen.Uniform(1, 1)
+			service := clustergen.Service(0)
+			service.Spec.Type, service.Spec.ExternalIPs = "NodePort", []string{"172.18.0.11"}
+			service.Spec.Ports[0].NodePort = 8443
+			store.SetService(service)
+			d := ipvs.NewDataplane(kernel, c)
+			pass := func() { _, _ = plan(t, d, build(store, proxier.IPv4)).Apply(t.Context()) }
+			test.before(d, kernel, pass)
+			if n := strings.Count(kernel.String(), "-A "); n < 3 {
+				t.Fatalf("there are %d virtual servers", n)
+			}
+			store.DeleteService(types.NamespacedName{Namespace: service.Namespace, Name: service.Name})
+			if test.leaves {
+				node = nodeAddresses[1:]
+			}
+			pass()
+			kernel.FailOp = nil
+			d.Forget()
+			pass()
+			if diff := cmp.Diff(foreign, kernel.String()); diff != "" {
+				t.Errorf("after the Service is gone (- want, + have):\n%s", diff)
+			}
+		})
+	}
+}
+
 // kube-proxy's virtual servers are taken over: those that are as ours would be
 // are not touched.
 func TestTakingOverFromKubeProxy(t *testing.T) {
@@ -338,11 +399,13 @@ func TestAnotherErrorEndsThePass(t *testing.T) {
 }
 
 // Any history of changes, with every tenth operation failing, restarts and
-// strangers' edits, ends in what a fresh start makes, once all has drained.
+// strangers' edits, ends in what a fresh start makes, once all has drained. What a
+// Service had that goes while no process runs is known to be ours by its place only,
+// so that here all is ours where there are restarts.
 func TestAnyHistoryEndsInTheFixpoint(t *testing.T) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		family := proxier.Families[seed%2]
+		family, restarts := proxier.Families[seed%2], seed%4 < 2
 		kernel := ipvstest.New(family)
 		kernel.FailOp = func(int) error {
 			if r.IntN(10) > 0 {
@@ -352,7 +415,7 @@ func TestAnyHistoryEndsInTheFixpoint(t *testing.T) {
 		}
 		now := time.Unix(0, 0)
 		c := config()
-		c.Ownership.RemoveForeign = true
+		c.Ownership.RemoveForeign = restarts
 		c.Now = func() time.Time { return now }
 		cluster := clustergen.NewRandom(seed, 30)
 		d := ipvs.NewDataplane(kernel, c)
@@ -361,10 +424,10 @@ func TestAnyHistoryEndsInTheFixpoint(t *testing.T) {
 			cluster.Step()
 			now = now.Add(time.Duration(r.IntN(100)) * time.Second)
 			state = proxier.Build(state, cluster.Store.Snapshot(), clustergen.Options(family))
-			switch r.IntN(20) {
-			case 0:
+			switch what := r.IntN(20); {
+			case what == 0 && restarts:
 				d = ipvs.NewDataplane(kernel, c)
-			case 1:
+			case what <= 1:
 				stranger(r, kernel)
 				d.Forget()
 			}

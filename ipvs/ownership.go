@@ -24,6 +24,7 @@ func (r PortRange) contains(port uint16) bool { return r.First <= port && port <
 // place:
 //
 //	wanted now                                     ours, to update
+//	of this process                                ours
 //	in Exclude                                     foreign
 //	at an address of kube-ipvs0                    ours
 //	at the node's address, and a node port         ours
@@ -55,14 +56,16 @@ type Listing struct {
 	Connections map[RealPlace]int
 }
 
-// Own are those of the listed virtual servers that are ours.
-func (o Ownership) Own(list []*VirtualServer, want *Compiled, addresses Addresses) []*VirtualServer {
+// Own are those of the listed virtual servers that are ours. made are those that
+// were ours when the kernel was last known, and that were to be made since;
+// sorted by place.
+func (o Ownership) Own(list []*VirtualServer, want *Compiled, addresses Addresses, made []*VirtualServer) []*VirtualServer {
 	bound, node := setOf(addresses.Bound), setOf(addresses.Node)
 	var own []*VirtualServer
 	for _, v := range list {
 		addr := v.Addr.Addr()
 		switch {
-		case want.Frontend(v.Place) != nil:
+		case want.Frontend(v.Place) != nil, Find(made, v.Place) != nil:
 		case slices.ContainsFunc(o.Exclude, func(p netip.Prefix) bool { return p.Contains(addr) }):
 			continue
 		case bound[addr], node[addr] && o.NodePorts.contains(v.Addr.Port()), o.RemoveForeign:

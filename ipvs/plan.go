@@ -101,6 +101,7 @@ func (d *Dataplane) do(ctx context.Context, have []*VirtualServer, want *Compile
 	d.mu.Lock()
 	forgets := d.forgets
 	d.have = nil // until all is done, nobody knows
+	d.made = After(have, newServices(patch.Ops))
 	d.mu.Unlock()
 	ops := patch.Ops
 	for len(ops) > 0 {
@@ -121,6 +122,10 @@ func (d *Dataplane) do(ctx context.Context, have []*VirtualServer, want *Compile
 	d.remember(After(have, d.refused.without(patch.Ops)), want, forgets)
 	d.watchDrain(patch.Draining)
 	return nil
+}
+
+func newServices(ops []Op) []Op {
+	return slices.DeleteFunc(slices.Clone(ops), func(o Op) bool { return o.Kind != NewService })
 }
 
 // placesOf are the virtual servers of real servers, sorted, each once.

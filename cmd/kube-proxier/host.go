@@ -227,7 +227,7 @@ func (h *host) reportForeign(ctx context.Context, family proxier.Family, kernel 
 // wanted.
 func foreignServers(list []*ipvs.VirtualServer, o ipvs.Ownership, family proxier.Family, addresses ipvs.Addresses) []*ipvs.VirtualServer {
 	nothing := ipvs.Compile(nil, &proxier.State{Family: family}, ipvs.Options{})
-	own := o.Own(list, nothing, addresses)
+	own := o.Own(list, nothing, addresses, nil)
 	return slices.DeleteFunc(slices.Clone(list), func(v *ipvs.VirtualServer) bool { return slices.Contains(own, v) })
 }
 
