@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -85,11 +86,18 @@ var errNoNamespace = errors.New("may not make a network namespace")
 
 // inNewNamespace calls f on a thread in a new network namespace. The goroutine
 // never unlocks the thread, so that the runtime throws it away, and with it the
-// namespace.
+// namespace. It keeps the process's first thread in any case, whose namespace
+// others take for the process's: while that is held, another goroutine is on
+// another thread.
 func inNewNamespace(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			defer runtime.UnlockOSThread()
+			done <- inNewNamespace(f)
+			return
+		}
 		handle, err := netns.New()
 		if err != nil {
 			done <- fmt.Errorf("%w: %w", errNoNamespace, err)
