@@ -12,3 +12,6 @@ func nativeBytes(n uint32) []byte {
 }
 
 func nativeUint32(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }
+
+// bigEndian reports whether the first byte of a number is its largest part.
+func bigEndian() bool { return nativeUint32([]byte{0, 0, 0, 1}) == 1 }

@@ -2,6 +2,9 @@ package ipvs
 
 import (
 	"bytes"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sirupsen/logrus"
@@ -20,5 +23,19 @@ func TestTheLibraryIsSilent(t *testing.T) {
 	handle.Close()
 	if said.Len() > 0 {
 		t.Errorf("it says %q", said.String())
+	}
+}
+
+// The mode is refused where every weight would be read as 0, so that all real
+// servers would seem to drain.
+func TestBigEndianMachinesAreRefused(t *testing.T) {
+	if big := slices.Contains([]string{"s390x", "ppc64", "mips", "mips64"}, runtime.GOARCH); bigEndian() != big {
+		t.Errorf("%s is big-endian: %t", runtime.GOARCH, bigEndian())
+	}
+	if err := weightsAreRead(false); err != nil {
+		t.Error(err)
+	}
+	if err := weightsAreRead(true); err == nil || !strings.Contains(err.Error(), "big-endian") || !strings.Contains(err.Error(), runtime.GOARCH) {
+		t.Errorf("the error is %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -29,11 +30,27 @@ type Netlink struct {
 	handle *mobyipvs.Handle
 }
 
-// Supported tells why this kernel has no IPVS; nil if it has. Asking makes the
-// kernel load the module ip_vs, where it can.
+// Supported tells why there is no IPVS mode on this machine; nil if there is. Asking
+// makes the kernel load the module ip_vs, where it can.
 func Supported() error {
+	if err := weightsAreRead(bigEndian()); err != nil {
+		return err
+	}
+	return hasIPVS()
+}
+
+func hasIPVS() error {
 	if _, err := netlink.GenlFamilyGet("IPVS"); err != nil {
 		return fmt.Errorf("this kernel has no IPVS (load the module ip_vs): %w", err)
+	}
+	return nil
+}
+
+// weightsAreRead tells why virtual servers cannot be compared: the library below
+// reads the first two bytes of a weight, which has four.
+func weightsAreRead(bigEndian bool) error {
+	if bigEndian {
+		return fmt.Errorf("not on %s: weights of real servers cannot be read on big-endian machines", runtime.GOARCH)
 	}
 	return nil
 }
@@ -42,7 +59,7 @@ func Supported() error {
 // namespace of the calling thread.
 func Open(family proxier.Family) (*Netlink, error) {
 	// Without this the library below would take silence for success.
-	if err := Supported(); err != nil {
+	if err := hasIPVS(); err != nil {
 		return nil, err
 	}
 	handle, err := newHandle()
