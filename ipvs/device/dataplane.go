@@ -115,29 +115,30 @@ func (p *plan) Diff() string {
 	after := p.host.After(p.patch.Ops)
 	missing, extra := differences(p.host.BoundOf(p.family), after.BoundOf(p.family))
 	retired, released := differences(p.host.RetiredOf(p.family), after.RetiredOf(p.family))
+	gone := p.host.as(extra)
 	var b strings.Builder
-	have, want := len(extra)+len(released), len(missing)+len(retired)
+	have, want := len(gone)+len(released), len(missing)+len(retired)
 	routes := func(mark string, addrs []netip.Addr) {
 		for _, a := range addrs {
 			fmt.Fprintf(&b, "%sroute local %s/%d\n", mark, a, a.BitLen())
 		}
 	}
-	lines := func(mark string, addrs []netip.Addr) {
+	lines := func(mark string, addrs []netip.Prefix) {
 		for _, a := range addrs {
-			fmt.Fprintf(&b, "%s%s/%d\n", mark, a, a.BitLen())
+			fmt.Fprintf(&b, "%s%s\n", mark, a)
 		}
 	}
 	if p.host.Type != "" && after.Type == "" {
 		b.WriteString("-device " + Name + " type " + p.host.Type + "\n")
 		have++
 	}
-	lines("-", extra)
+	lines("-", gone)
 	routes("-", released)
 	if p.host.Type == "" && after.Type != "" {
 		b.WriteString("+device " + Name + " type " + after.Type + "\n")
 		want++
 	}
-	lines("+", missing)
+	lines("+", after.as(missing))
 	routes("+", retired)
 	return fmt.Sprintf("--- kernel addresses %[1]s\n+++ wanted addresses %[1]s\n@@ -%[2]s +%[3]s @@\n%[4]s",
 		Name, extent(have), extent(want), b.String())

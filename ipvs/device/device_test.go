@@ -135,7 +135,7 @@ func TestNodeAddresses(t *testing.T) {
 	if got := h.NodeAddresses(proxier.IPv6); !slices.Equal(got, addrs("fd00:172:18::11")) {
 		t.Errorf("IPv6: %v", got)
 	}
-	if !slices.Equal(h.Bound, addrs("10.96.0.1")) {
+	if got := h.BoundOf(proxier.IPv4); !slices.Equal(got, addrs("10.96.0.1")) || len(h.Bound) != 1 {
 		t.Errorf("bound: %v", h.Bound)
 	}
 }
@@ -150,6 +150,49 @@ func TestOwnAddresses(t *testing.T) {
 	want := addrs("127.0.0.1", "169.254.20.10", "192.0.2.7", "::1", "fd00:172:18::11", "fe80::2%eth0", "fe80::2%eth1")
 	if got := h.OwnAddresses(); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// What somebody else has put on the device goes with the prefix that it has there, or
+// the kernel would not find it. One that is wanted stays as it is.
+func TestAddressesOfAnotherPrefix(t *testing.T) {
+	var bound []netip.Prefix
+	for _, p := range []string{"10.9.9.9/32", "10.96.0.2/16", "10.9.9.9/24", "fd00:9::9/64"} {
+		bound = append(bound, netip.MustParsePrefix(p))
+	}
+	host := device.NewHost("dummy", nil, eth0).WithBound(bound)
+	kernel := devicetest.New(host)
+	cached := device.NewCached(kernel)
+	want := func(context.Context, *proxier.State) ([]device.Address, error) {
+		return wanted("10.96.0.1", "10.96.0.2"), nil
+	}
+	p, err := device.New(cached, proxier.IPv4, want).Plan(t.Context(), state())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const script = "ip address add 10.96.0.1/32 dev kube-ipvs0\n" +
+		"ip address delete 10.9.9.9/24 dev kube-ipvs0\nip address delete 10.9.9.9/32 dev kube-ipvs0\n"
+	if d := cmp.Diff(script, p.String()); d != "" {
+		t.Errorf("script wanted (-), got (+):\n%s", d)
+	}
+	const diff = "--- kernel addresses kube-ipvs0\n+++ wanted addresses kube-ipvs0\n@@ -1,2 +1,1 @@\n-10.9.9.9/24\n-10.9.9.9/32\n+10.96.0.1/32\n"
+	if d := cmp.Diff(diff, p.Diff()); d != "" {
+		t.Errorf("difference wanted (-), got (+):\n%s", d)
+	}
+	if _, err := p.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := kernel.List(t.Context())
+	if got := fmt.Sprint(after.Bound); got != "[10.96.0.1/32 10.96.0.2/16 fd00:9::9/64]" {
+		t.Errorf("bound are %s", got)
+	}
+	r := device.Remove(proxier.IPv4, after, device.Retirement{})
+	if d := cmp.Diff("ip address delete 10.96.0.1/32 dev kube-ipvs0\nip address delete 10.96.0.2/16 dev kube-ipvs0\n", device.Script(r.Ops)); d != "" {
+		t.Errorf("removal wanted (-), got (+):\n%s", d)
+	}
+	r = device.Remove(proxier.IPv6, after.After(r.Ops), device.Retirement{Keep: addrs("172.18.0.11")})
+	if d := cmp.Diff("ip address delete fd00:9::9/64 dev kube-ipvs0\n", device.Script(r.Ops)); d != "" {
+		t.Errorf("removal wanted (-), got (+):\n%s", d)
 	}
 }
 
@@ -216,7 +259,7 @@ func TestAnyHistoryEndsInWhatIsWanted(t *testing.T) {
 				})...)
 			}
 			host, _ := kernel.List(t.Context())
-			if !slices.Equal(host.Bound, addrs(all...)) {
+			if !slices.Equal(slices.Concat(host.BoundOf(proxier.IPv4), host.BoundOf(proxier.IPv6)), addrs(all...)) {
 				t.Errorf("bound are %v, want %v", host.Bound, all)
 			}
 		})
@@ -325,7 +368,7 @@ func TestAListDuringDoIsNotRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	host, err := cached.List(t.Context())
-	if err != nil || seen != 1 || !slices.Equal(host.Bound, both) {
+	if err != nil || seen != 1 || !slices.Equal(host.BoundOf(proxier.IPv4), both) {
 		t.Errorf("%d addresses halfway, then %v, %v; want 1, then %v", seen, host.Bound, err, both)
 	}
 }

@@ -54,7 +54,7 @@ func Diff(family proxier.Family, host Host, want []Address, node []netip.Addr) (
 		p.Ops = append(p.Ops, Op{Verb: CreateDevice})
 	}
 	p.Ops = append(p.Ops, each(Add, missing)...)
-	p.Ops = append(p.Ops, each(Delete, extra)...)
+	p.Ops = append(p.Ops, deletions(host, extra)...)
 	p.Ops = append(p.Ops, each(Release, host.RetiredOf(family))...)
 	return p, nil
 }
@@ -63,6 +63,19 @@ func each(verb Verb, addrs []netip.Addr) []Op {
 	var ops []Op
 	for _, a := range addrs {
 		ops = append(ops, Op{Verb: verb, Addr: a})
+	}
+	return ops
+}
+
+// deletions take sorted addresses from the device, as it has them.
+func deletions(host Host, addrs []netip.Addr) []Op {
+	var ops []Op
+	for _, p := range host.as(addrs) {
+		o := Op{Verb: Delete, Addr: p.Addr()}
+		if p != whole(p.Addr()) {
+			o.Prefix = p
+		}
+		ops = append(ops, o)
 	}
 	return ops
 }

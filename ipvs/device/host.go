@@ -19,8 +19,10 @@ const linkType = "dummy"
 type Host struct {
 	// Type is kube-ipvs0's, such as "dummy"; empty when it is not there.
 	Type string
-	// Bound are the addresses on it, of both families, sorted.
-	Bound []netip.Addr
+	// Bound are the addresses on it, of both families, sorted, each with the prefix
+	// that it has there. Ours have their own length; what somebody else has put there
+	// is deleted with its own.
+	Bound []netip.Prefix
 	// Others are the addresses on all other devices, sorted.
 	Others []Addr
 	// Retired are those that nothing but a route of ours makes local, of both
@@ -46,24 +48,38 @@ func (h Host) WithRetired(addrs []netip.Addr) Host {
 	return h
 }
 
-// NewHost returns a Host with sorted addresses, each once. IPv6 link-local
-// addresses on kube-ipvs0 are the kernel's, and left out.
+// NewHost returns a Host with sorted addresses, each once. Those on kube-ipvs0 are
+// there as ours are.
 func NewHost(typ string, bound []netip.Addr, others []Addr) Host {
 	h := Host{Type: typ}
-	for _, a := range bound {
-		if a = a.Unmap(); a.Is4() || !a.IsLinkLocalUnicast() {
-			h.Bound = append(h.Bound, a)
-		}
-	}
 	for _, o := range others {
 		o.Addr = o.Addr.Unmap()
 		h.Others = append(h.Others, o)
 	}
-	slices.SortFunc(h.Bound, netip.Addr.Compare)
 	slices.SortFunc(h.Others, Addr.compare)
-	h.Bound, h.Others = slices.Compact(h.Bound), slices.Compact(h.Others)
+	h.Others = slices.Compact(h.Others)
+	prefixes := make([]netip.Prefix, len(bound))
+	for i, a := range bound {
+		prefixes[i] = whole(a.Unmap())
+	}
+	return h.WithBound(prefixes)
+}
+
+// WithBound is the Host with these addresses on kube-ipvs0, sorted, each once. IPv6
+// link-local ones are the kernel's, and left out.
+func (h Host) WithBound(bound []netip.Prefix) Host {
+	h.Bound = slices.DeleteFunc(slices.Clone(bound), func(p netip.Prefix) bool {
+		return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast()
+	})
+	slices.SortFunc(h.Bound, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	h.Bound = slices.Compact(h.Bound)
 	return h
 }
+
+// whole is the prefix that holds nothing but the address.
+func whole(addr netip.Addr) netip.Prefix { return netip.PrefixFrom(addr, addr.BitLen()) }
 
 // NodeAddresses are the addresses of a family by which others reach this node:
 // those of all devices but kube-ipvs0, without loopback and link-local ones;
@@ -92,8 +108,25 @@ func (h Host) OwnAddresses() []netip.Addr {
 	return slices.Compact(out)
 }
 
-// BoundOf are the addresses of a family on kube-ipvs0, sorted.
-func (h Host) BoundOf(family proxier.Family) []netip.Addr { return of(family, h.Bound) }
+// BoundOf are the addresses of a family on kube-ipvs0, sorted, each once.
+func (h Host) BoundOf(family proxier.Family) []netip.Addr {
+	all := make([]netip.Addr, len(h.Bound))
+	for i, p := range h.Bound {
+		all[i] = p.Addr()
+	}
+	return of(family, slices.Compact(all))
+}
+
+// as is how these addresses, which are sorted, stand on kube-ipvs0.
+func (h Host) as(addrs []netip.Addr) []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range h.Bound {
+		if _, found := slices.BinarySearchFunc(addrs, p.Addr(), netip.Addr.Compare); found {
+			out = append(out, p)
+		}
+	}
+	return out
+}
 
 // RetiredOf are the retired addresses of a family, sorted.
 func (h Host) RetiredOf(family proxier.Family) []netip.Addr { return of(family, h.Retired) }
@@ -119,7 +152,7 @@ func (h Host) owner(addr netip.Addr) string {
 
 // After is the Host when the Ops have been done.
 func (h Host) After(ops []Op) Host {
-	added, gone := []netip.Addr(nil), map[netip.Addr]bool{}
+	added, gone := []netip.Prefix(nil), map[netip.Prefix]bool{}
 	retired := slices.Clone(h.Retired)
 	for _, o := range ops {
 		switch o.Verb {
@@ -128,18 +161,16 @@ func (h Host) After(ops []Op) Host {
 		case DeleteDevice:
 			h.Type, h.Bound, added = "", nil, nil
 		case Add:
-			added = append(added, o.Addr)
-			delete(gone, o.Addr)
+			added = append(added, o.Bound())
+			delete(gone, o.Bound())
 		case Delete:
-			gone[o.Addr] = true
+			gone[o.Bound()] = true
 		case Retire:
 			retired = append(retired, o.Addr)
 		case Release:
 			retired = slices.DeleteFunc(retired, func(a netip.Addr) bool { return a == o.Addr })
 		}
 	}
-	bound := slices.DeleteFunc(slices.Concat(h.Bound, added), func(a netip.Addr) bool { return gone[a] })
-	slices.SortFunc(bound, netip.Addr.Compare)
-	h.Bound = slices.Compact(bound)
-	return h.WithRetired(retired)
+	bound := slices.DeleteFunc(slices.Concat(h.Bound, added), func(p netip.Prefix) bool { return gone[p] })
+	return h.WithBound(bound).WithRetired(retired)
 }

@@ -91,7 +91,7 @@ func (k Netlink) addresses(h *netlink.Handle) (Host, error) {
 	if err != nil {
 		return Host{}, err
 	}
-	var bound []netip.Addr
+	var bound []netip.Prefix
 	var others []Addr
 	for _, a := range addrs {
 		addr, ok := netip.AddrFromSlice(a.IP)
@@ -103,12 +103,13 @@ func (k Netlink) addresses(h *netlink.Handle) (Host, error) {
 			return Host{}, netlink.ErrDumpInterrupted
 		}
 		if name == Name {
-			bound = append(bound, addr)
+			bits, _ := a.Mask.Size()
+			bound = append(bound, netip.PrefixFrom(addr.Unmap(), bits))
 		} else {
 			others = append(others, Addr{addr, name})
 		}
 	}
-	return NewHost(typ, bound, others), nil
+	return NewHost(typ, nil, others).WithBound(bound), nil
 }
 
 // retiredRoutes are the addresses that routes of ours make local.
@@ -140,7 +141,7 @@ func retiredRoute(h *netlink.Handle, o Op) (*netlink.Route, error) {
 	}
 	r := &netlink.Route{
 		Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL, Protocol: routeProtocol, Scope: netlink.SCOPE_HOST,
-		LinkIndex: loopback.Attrs().Index, Dst: address(o.Addr).IPNet,
+		LinkIndex: loopback.Attrs().Index, Dst: address(whole(o.Addr)).IPNet,
 	}
 	if o.Source.IsValid() {
 		r.Src = o.Source.AsSlice()
@@ -187,11 +188,11 @@ func (k Netlink) do(h *netlink.Handle, link netlink.Link, o Op) error {
 	case DeleteDevice:
 		return h.LinkDel(link)
 	case Add:
-		if err = h.AddrAdd(link, address(o.Addr)); errors.Is(err, syscall.EEXIST) {
+		if err = h.AddrAdd(link, address(o.Bound())); errors.Is(err, syscall.EEXIST) {
 			return nil
 		}
 	case Delete:
-		if err = h.AddrDel(link, address(o.Addr)); errors.Is(err, syscall.EADDRNOTAVAIL) {
+		if err = h.AddrDel(link, address(o.Bound())); errors.Is(err, syscall.EADDRNOTAVAIL) {
 			return nil
 		}
 	case Retire, Release:
@@ -239,13 +240,13 @@ func (k Netlink) device() netlink.Link {
 	return &netlink.Dummy{LinkAttrs: attrs}
 }
 
-// address is one with host mask. IPv6 addresses are deprecated: the node then
+// address is one for the device. IPv6 addresses are deprecated: the node then
 // does not choose a Service's address as its own when it opens a connection (RFC
 // 6724, section 5, rule 3). They are so for 68 years, the most that the type
 // holds everywhere.
-func address(addr netip.Addr) *netlink.Addr {
-	bits := addr.BitLen()
-	a := &netlink.Addr{IPNet: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(bits, bits)}}
+func address(p netip.Prefix) *netlink.Addr {
+	addr := p.Addr()
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(p.Bits(), addr.BitLen())}}
 	if addr.Is6() {
 		a.Flags = flagNoDAD | flagNoPrefixRoute
 		a.PreferedLft, a.ValidLft = 0, math.MaxInt32

@@ -89,7 +89,7 @@ func TestAddressesOnARealDevice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := fmt.Sprint(host.Bound), "[10.96.0.1 10.96.0.10 fd00:10:96::a]"; got != want || host.Type != linkType {
+		if got, want := fmt.Sprint(host.Bound), "[10.96.0.1/32 10.96.0.10/32 fd00:10:96::a/128]"; got != want || host.Type != linkType {
 			t.Errorf("bound are %s on a device of type %q, want %s", got, host.Type, want)
 		}
 		if got := fmt.Sprint(host.NodeAddresses(proxier.IPv4), host.NodeAddresses(proxier.IPv6)); got != "[172.18.0.11] [fd00:172:18::11]" {
@@ -104,11 +104,27 @@ func TestAddressesOnARealDevice(t *testing.T) {
 
 		reconcile(t, k, proxier.IPv4, "10.96.0.10", "203.0.113.1")
 		host, _ = k.List(t.Context())
-		if got, want := fmt.Sprint(host.Bound), "[10.96.0.10 203.0.113.1 fd00:10:96::a]"; got != want {
+		if got, want := fmt.Sprint(host.Bound), "[10.96.0.10/32 203.0.113.1/32 fd00:10:96::a/128]"; got != want {
 			t.Errorf("bound are %s, want %s", got, want)
 		}
 		if got := host.NodeAddresses(proxier.IPv4); len(got) != 1 {
 			t.Errorf("the node's addresses are %v", got)
+		}
+	})
+}
+
+func TestAddressesOfAnotherPrefixGo(t *testing.T) {
+	onEach(t, func(t *testing.T, k Netlink) {
+		reconcile(t, k, proxier.IPv4, "10.96.0.1")
+		reconcile(t, k, proxier.IPv6, "fd00:10:96::a")
+		for _, stranger := range []string{"10.9.9.9/24", "10.9.9.9/32", "10.8.8.8/0", "fd00:9::9/64"} {
+			ip(t, "address", "add", stranger, "dev", Name)
+		}
+		reconcile(t, k, proxier.IPv4, "10.96.0.1")
+		reconcile(t, k, proxier.IPv6, "fd00:10:96::a")
+		host, err := k.List(t.Context())
+		if got, want := fmt.Sprint(host.Bound), "[10.96.0.1/32 fd00:10:96::a/128]"; err != nil || got != want {
+			t.Errorf("bound are %s, %v, want %s", got, err, want)
 		}
 	})
 }

@@ -36,6 +36,9 @@ type Op struct {
 	Verb Verb
 	// Addr is for all but those on the device as such.
 	Addr netip.Addr
+	// Prefix is for Delete, where it is not the whole address: what the device has it
+	// with.
+	Prefix netip.Prefix
 	// Source is for Retire: what the node chooses as its own address instead;
 	// invalid to leave that to the kernel.
 	Source netip.Addr
@@ -49,9 +52,9 @@ func (o Op) String() string {
 	case DeleteDevice:
 		return "ip link delete " + Name
 	case Delete:
-		return fmt.Sprintf("ip address delete %s/%d dev %s", o.Addr, o.Addr.BitLen(), Name)
+		return fmt.Sprintf("ip address delete %s dev %s", o.Bound(), Name)
 	case Add:
-		s := fmt.Sprintf("ip address add %s/%d dev %s", o.Addr, o.Addr.BitLen(), Name)
+		s := fmt.Sprintf("ip address add %s dev %s", o.Bound(), Name)
 		if o.Addr.Is6() {
 			s += " nodad noprefixroute preferred_lft 0"
 		}
@@ -66,6 +69,14 @@ func (o Op) String() string {
 		return fmt.Sprintf("ip route delete local %s/%d dev lo table local proto %d", o.Addr, o.Addr.BitLen(), routeProtocol)
 	}
 	return fmt.Sprintf("unknown verb %q", string(o.Verb))
+}
+
+// Bound is the address as the device has it, or is to have it.
+func (o Op) Bound() netip.Prefix {
+	if o.Prefix.IsValid() {
+		return o.Prefix
+	}
+	return whole(o.Addr)
 }
 
 // Script is the Ops as commands, one in a line.

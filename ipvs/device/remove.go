@@ -35,10 +35,10 @@ func Remove(family proxier.Family, host Host, r Retirement) Patch {
 				p.Ops = append(p.Ops, Op{Verb: Retire, Addr: a, Source: r.Source})
 			}
 		}
-		if len(r.Keep) == 0 && len(bound) == len(host.Bound) {
+		if gone := deletions(host, bound); len(r.Keep) == 0 && len(gone) == len(host.Bound) {
 			p.Ops = append(p.Ops, Op{Verb: DeleteDevice})
 		} else {
-			p.Ops = append(p.Ops, each(Delete, bound)...)
+			p.Ops = append(p.Ops, gone...)
 		}
 	}
 	for _, a := range retired {

@@ -79,7 +79,10 @@ func (k *Kernel) Do(_ context.Context, ops []device.Op) error {
 
 func (k *Kernel) check(op device.Op) error {
 	exists := k.host.Type != ""
-	bound := slices.Contains(k.host.Bound, op.Addr)
+	bound := slices.ContainsFunc(k.host.Bound, func(p netip.Prefix) bool { return p.Addr() == op.Addr })
+	if op.Verb == device.Delete {
+		bound = slices.Contains(k.host.Bound, op.Bound())
+	}
 	elsewhere := slices.ContainsFunc(k.host.Others, func(o device.Addr) bool { return o.Addr == op.Addr })
 	switch {
 	case op.Verb == device.CreateDevice && exists:
