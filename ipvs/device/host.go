@@ -152,25 +152,42 @@ func (h Host) owner(addr netip.Addr) string {
 
 // After is the Host when the Ops have been done.
 func (h Host) After(ops []Op) Host {
-	added, gone := []netip.Prefix(nil), map[netip.Prefix]bool{}
-	retired := slices.Clone(h.Retired)
+	bound, retired := newChanges[netip.Prefix](), newChanges[netip.Addr]()
 	for _, o := range ops {
 		switch o.Verb {
 		case CreateDevice:
 			h.Type = linkType
 		case DeleteDevice:
-			h.Type, h.Bound, added = "", nil, nil
+			h.Type, h.Bound, bound = "", nil, newChanges[netip.Prefix]()
 		case Add:
-			added = append(added, o.Bound())
-			delete(gone, o.Bound())
+			bound.add(o.Bound())
 		case Delete:
-			gone[o.Bound()] = true
+			bound.remove(o.Bound())
 		case Retire:
-			retired = append(retired, o.Addr)
+			retired.add(o.Addr)
 		case Release:
-			retired = slices.DeleteFunc(retired, func(a netip.Addr) bool { return a == o.Addr })
+			retired.remove(o.Addr)
 		}
 	}
-	bound := slices.DeleteFunc(slices.Concat(h.Bound, added), func(p netip.Prefix) bool { return gone[p] })
-	return h.WithBound(bound).WithRetired(retired)
+	return h.WithBound(bound.after(h.Bound)).WithRetired(retired.after(h.Retired))
+}
+
+// changes are what comes to a list, and what goes.
+type changes[T comparable] struct {
+	added []T
+	gone  map[T]bool
+}
+
+func newChanges[T comparable]() changes[T] { return changes[T]{gone: map[T]bool{}} }
+
+func (c *changes[T]) add(t T) {
+	c.added = append(c.added, t)
+	delete(c.gone, t)
+}
+
+func (c *changes[T]) remove(t T) { c.gone[t] = true }
+
+// after is the list with the changes.
+func (c *changes[T]) after(list []T) []T {
+	return slices.DeleteFunc(slices.Concat(list, c.added), func(t T) bool { return c.gone[t] })
 }

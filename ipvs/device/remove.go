@@ -2,7 +2,6 @@ package device
 
 import (
 	"net/netip"
-	"slices"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -30,8 +29,9 @@ func Remove(family proxier.Family, host Host, r Retirement) Patch {
 	var p Patch
 	bound, retired := host.BoundOf(family), host.RetiredOf(family)
 	if host.Type == linkType {
+		already := setOf(retired)
 		for _, a := range bound {
-			if r.Retire && !slices.Contains(retired, a) {
+			if r.Retire && !already[a] {
 				p.Ops = append(p.Ops, Op{Verb: Retire, Addr: a, Source: r.Source})
 			}
 		}
@@ -41,10 +41,19 @@ func Remove(family proxier.Family, host Host, r Retirement) Patch {
 			p.Ops = append(p.Ops, gone...)
 		}
 	}
+	keep := setOf(r.Keep)
 	for _, a := range retired {
-		if !r.Retire || r.Release && !slices.Contains(r.Keep, a) {
+		if !r.Retire || r.Release && !keep[a] {
 			p.Ops = append(p.Ops, Op{Verb: Release, Addr: a})
 		}
 	}
 	return p
+}
+
+func setOf(addrs []netip.Addr) map[netip.Addr]bool {
+	set := make(map[netip.Addr]bool, len(addrs))
+	for _, a := range addrs {
+		set[a] = true
+	}
+	return set
 }
