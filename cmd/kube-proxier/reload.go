@@ -82,7 +82,9 @@ func (r *reloader) run(ctx context.Context, hangups <-chan os.Signal) {
 func (r *reloader) reload(ctx context.Context) {
 	next, warnings, err := r.load(ctx)
 	if err != nil {
-		r.told.refuse(err)
+		if ctx.Err() == nil {
+			r.told.refuse(err)
+		}
 		return
 	}
 	r.told.warn(warnings)

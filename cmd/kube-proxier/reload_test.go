@@ -407,6 +407,18 @@ func TestWhoIsToldOfPassesThatAreDue(t *testing.T) {
 	}
 }
 
+// What fails because the process ends is no fault of the file.
+func TestTheEndRefusesNoFile(t *testing.T) {
+	s := newReloadStage(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.broken = errors.New("was not read to its end")
+	s.reload(ctx)
+	if got := s.reasons(); got != "" {
+		t.Errorf("events %q", got)
+	}
+}
+
 // Pipes cannot be read twice.
 func TestReloadable(t *testing.T) {
 	for path, want := range map[string]string{"": "", "/dev/null": "", "reload_test.go": "reload_test.go", "none": "none"} {
