@@ -29,6 +29,8 @@ type Scenario struct {
 	// Objects have a Node in any case; Problems are those of reading them.
 	Objects  *source.Objects
 	Problems []proxier.Problem
+	// Devices are the addresses of the node's devices, where the file says them.
+	Devices []netip.Addr
 	// Packets is the packet table, of both families.
 	Packets string
 
@@ -39,10 +41,13 @@ type Scenario struct {
 const (
 	sectionConfig  = "config.yaml"
 	sectionObjects = "objects.yaml"
+	sectionDevices = "devices"
 	sectionPackets = "packets"
 )
 
-func handWritten() []string { return []string{sectionConfig, sectionObjects, sectionPackets} }
+func handWritten() []string {
+	return []string{sectionConfig, sectionObjects, sectionDevices, sectionPackets}
+}
 
 // sectionProblems, and those of goldens, are what the program makes of them.
 const sectionProblems = "problems"
@@ -125,6 +130,13 @@ func (s *Scenario) read() error {
 	if s.Objects.Node == nil {
 		s.Objects.Node = standardNode()
 	}
+	for _, word := range strings.Fields(s.section(sectionDevices)) {
+		addr, err := netip.ParseAddr(word)
+		if err != nil {
+			return fmt.Errorf("%s: %q is not an address", sectionDevices, word)
+		}
+		s.Devices = append(s.Devices, addr)
+	}
 	s.Packets = s.section(sectionPackets)
 	if _, err = packets.Parse(s.Packets, s.Addresses()); err != nil {
 		return err
@@ -141,9 +153,12 @@ func (s *Scenario) section(name string) string {
 	return ""
 }
 
-// Addresses are all of the node's own, as the Node object lists them; the
-// first of each family is the one it sends from.
+// Addresses are all of the node's own: those of its devices, or else as the Node
+// object lists them. The first of each family is the one it sends from.
 func (s *Scenario) Addresses() []netip.Addr {
+	if len(s.Devices) > 0 {
+		return slices.Clone(s.Devices)
+	}
 	var addrs []netip.Addr
 	for _, a := range s.Objects.Node.Status.Addresses {
 		if a.Type != corev1.NodeInternalIP && a.Type != corev1.NodeExternalIP {
