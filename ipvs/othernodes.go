@@ -8,11 +8,9 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// otherNodeProblems tells of Services that have an address of another node.
+// otherNodeProblems tells of Services that have an address of another node, or one of
+// this node's that may be on none of its devices.
 func (c *Compiled) otherNodeProblems() []proxier.Problem {
-	if c.state.OtherNodes == nil || c.state.OtherNodes.Unknown {
-		return nil // that will pass
-	}
 	var problems []proxier.Problem
 	for _, service := range c.state.Services {
 		if len(service.Targets) == 0 || !service.Targets[0].AtOtherNode { // all ports of a Service have the same addresses
@@ -24,8 +22,8 @@ func (c *Compiled) otherNodeProblems() []proxier.Problem {
 			addrs []netip.Addr
 		}{{"spec.externalIPs", t.ExternalIPs}, {"status.loadBalancer.ingress", t.LoadBalancerIPs}} {
 			for _, addr := range claim.addrs {
-				if c.state.OtherNodes.Have(addr) {
-					problems = append(problems, atOtherNode(t.Name.NamespacedName, claim.field, addr))
+				if whose := c.nodeOf(addr); whose != "" {
+					problems = append(problems, atOtherNode(t.Name.NamespacedName, claim.field, addr, whose))
 				}
 			}
 		}
@@ -33,10 +31,21 @@ func (c *Compiled) otherNodeProblems() []proxier.Problem {
 	return problems
 }
 
-func atOtherNode(service types.NamespacedName, field string, addr netip.Addr) proxier.Problem {
+// nodeOf says whose address it is; nothing if it is no node's, as far as is known.
+func (c *Compiled) nodeOf(addr netip.Addr) string {
+	switch {
+	case c.state.Node.MayLackDevice(addr):
+		return "an address of this node, by its Node object, the rest of which"
+	case c.state.OtherNodes.Have(addr):
+		return "an address of another node, which"
+	}
+	return ""
+}
+
+func atOtherNode(service types.NamespacedName, field string, addr netip.Addr, whose string) proxier.Problem {
 	return proxier.Problem{
 		Kind: "Service", Namespace: service.Namespace, Name: service.Name, Field: field, Value: addr.String(),
-		Reason: "is an address of another node, which could not be reached from here if it was bound to kube-ipvs0: " +
+		Reason: "is " + whose + " could not be reached from here if it was bound to kube-ipvs0: " +
 			"rules serve all external addresses and node ports of the Service, without IPVS's scheduler",
 	}
 }

@@ -70,8 +70,8 @@ func (c *Compiled) nodePortPlaces(ports []ipset.Entry) []ipset.Entry {
 // boundEntries are the addresses that exist for Services only. The node's own
 // must not be among them: what is not for a Service is for the node there.
 func (c *Compiled) boundEntries() []ipset.Entry {
-	own := make(map[netip.Addr]bool, len(c.options.NodeAddresses)+len(c.state.Node.IPs))
-	for _, addr := range slices.Concat(c.options.NodeAddresses, c.state.Node.IPs) {
+	own := make(map[netip.Addr]bool, len(c.options.NodeAddresses)+len(c.state.Node.Addresses))
+	for _, addr := range slices.Concat(c.options.NodeAddresses, c.state.Node.Addresses) {
 		own[addr] = true
 	}
 	entries := make([]ipset.Entry, 0, len(c.Addresses))

@@ -79,7 +79,7 @@ func (s *State) buildServices(prev *State, snapshot *Snapshot) *delta {
 // nextService is before, where that still holds, or a new one. others are the
 // nodes that before was made with.
 func (s *State) nextService(before *Service, objects *ServiceObjects, d *delta, others *OtherNodes) *Service {
-	if before != nil && before.Objects == objects && (s.OtherNodes == others || !before.movedBy(s.OtherNodes)) {
+	if before != nil && before.Objects == objects && (s.OtherNodes == others || !before.movedBy(s.OtherNodes, s.Node)) {
 		return before
 	}
 	service := buildService(objects, s.options, s.Node, s.OtherNodes)
@@ -97,8 +97,8 @@ func (s *State) nextService(before *Service, objects *ServiceObjects, d *delta, 
 }
 
 // movedBy reports whether other nodes make a difference to the Service.
-func (s *Service) movedBy(others *OtherNodes) bool {
-	return slices.ContainsFunc(s.Targets, func(t *Target) bool { return t.AtOtherNode != others.mayBeClaimedBy(t.ServicePort) })
+func (s *Service) movedBy(others *OtherNodes, node Node) bool {
+	return slices.ContainsFunc(s.Targets, func(t *Target) bool { return t.AtOtherNode != atOtherNode(t.ServicePort, others, node) })
 }
 
 func buildService(objects *ServiceObjects, options Options, node Node, others *OtherNodes) *Service {
@@ -112,7 +112,7 @@ func buildService(objects *ServiceObjects, options Options, node Node, others *O
 	s.problems = append(s.problems, problems...)
 	for _, port := range ports {
 		t := newTarget(port, endpoints[portKey{port.Name.Port, port.Name.Protocol}], node)
-		t.AtOtherNode = others.mayBeClaimedBy(port)
+		t.AtOtherNode = atOtherNode(port, others, node)
 		s.Targets = append(s.Targets, t)
 		s.frontends = append(s.frontends, frontends(t)...)
 	}

@@ -15,6 +15,9 @@ type Node struct {
 	// IPs are the node's own addresses, at most one of each family, the primary
 	// one first.
 	IPs []netip.Addr
+	// Addresses are all of the node's own, sorted; IPs are among them. Not each of
+	// them need be on a device: a cloud may translate it on the way.
+	Addresses []netip.Addr
 	// PodCIDRs are the ranges of this node's pods.
 	PodCIDRs []netip.Prefix
 }
@@ -29,9 +32,15 @@ func (n Node) IP(family Family) netip.Addr {
 	return netip.Addr{}
 }
 
+// MayLackDevice reports whether the address is one of the node's, but not the primary
+// one of its family, which alone is sure to be on a device.
+func (n Node) MayLackDevice(addr netip.Addr) bool {
+	return slices.Contains(n.Addresses, addr) && !slices.Contains(n.IPs, addr)
+}
+
 func (n Node) equal(m Node) bool {
 	return n.Name == m.Name && n.Zone == m.Zone &&
-		slices.Equal(n.IPs, m.IPs) && slices.Equal(n.PodCIDRs, m.PodCIDRs)
+		slices.Equal(n.IPs, m.IPs) && slices.Equal(n.Addresses, m.Addresses) && slices.Equal(n.PodCIDRs, m.PodCIDRs)
 }
 
 // NodeFacts reads the node called name from its object, which may be nil.
@@ -43,6 +52,9 @@ func (n Node) equal(m Node) bool {
 func NodeFacts(name string, object *corev1.Node, bindAddress netip.Addr) Node {
 	n := Node{Name: name}
 	add := func(ip netip.Addr) {
+		if i, found := slices.BinarySearchFunc(n.Addresses, ip, netip.Addr.Compare); !found {
+			n.Addresses = slices.Insert(n.Addresses, i, ip)
+		}
 		if !n.IP(FamilyOf(ip)).IsValid() {
 			n.IPs = append(n.IPs, ip)
 		}

@@ -25,17 +25,11 @@ func (n *OtherNodes) Have(addr netip.Addr) bool { return n != nil && n.addrs[add
 // mayHave reports whether the address is another node's or may be one.
 func (n *OtherNodes) mayHave(addr netip.Addr) bool { return n != nil && (n.Unknown || n.addrs[addr]) }
 
-// mayBeClaimedBy reports whether one of the port's external addresses is, or may be,
-// another node's.
-func (n *OtherNodes) mayBeClaimedBy(port *ServicePort) bool {
-	for _, addrs := range [][]netip.Addr{port.ExternalIPs, port.LoadBalancerIPs} {
-		for _, addr := range addrs {
-			if n.mayHave(addr) {
-				return true
-			}
-		}
-	}
-	return false
+// atOtherNode reports whether one of the port's external addresses is, or may be,
+// another node's, or one of this node's that may be on none of its devices.
+func atOtherNode(port *ServicePort, others *OtherNodes, node Node) bool {
+	claimed := func(addr netip.Addr) bool { return others.mayHave(addr) || node.MayLackDevice(addr) }
+	return slices.ContainsFunc(port.ExternalIPs, claimed) || slices.ContainsFunc(port.LoadBalancerIPs, claimed)
 }
 
 // nodeAddresses are the addresses of a Node's object, without names.

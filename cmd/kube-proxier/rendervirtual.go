@@ -36,7 +36,7 @@ func renderVirtual(state *proxier.State, c *config.Config, service types.Namespa
 		}
 	}
 	// Without a device there is none of a wrong type: no error.
-	patch, _ := device.Diff(state.Family, device.Host{}, wanted, state.Node.IPs)
+	patch, _ := device.Diff(state.Family, device.Host{}, wanted, state.Node.Addresses)
 	v.problems = append(v.problems, patch.Problems...)
 	for _, op := range patch.Ops {
 		if op.Verb == device.Add {

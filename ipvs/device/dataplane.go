@@ -61,7 +61,7 @@ func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 	if err != nil {
 		return nil, err
 	}
-	if p.patch, err = Diff(d.family, p.host, want, state.Node.IPs); err != nil {
+	if p.patch, err = Diff(d.family, p.host, want, state.Node.Addresses); err != nil {
 		return nil, err
 	}
 	if p.Empty() {

@@ -54,7 +54,7 @@ func boundTo(state *proxier.State, compiled *ipvs.Compiled, node []netip.Addr) (
 	for _, a := range compiled.Addresses {
 		want = append(want, device.Address(a))
 	}
-	patch, err := device.Diff(state.Family, device.NewHost("", nil, others), want, state.Node.IPs)
+	patch, err := device.Diff(state.Family, device.NewHost("", nil, others), want, state.Node.Addresses)
 	if err != nil {
 		return nil, fmt.Errorf("addresses of %s: %w", device.Name, err)
 	}
