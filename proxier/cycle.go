@@ -47,6 +47,8 @@ type outcome struct {
 	retry time.Duration
 	// idle is whether there was nothing to write.
 	idle bool
+	// refused is what the kernel refuses.
+	refused []Refusal
 }
 
 // A prospect is what the passes so far say about when to make the next.

@@ -8,7 +8,7 @@ type Progress interface {
 	// to be compared. Further calls may come before Done.
 	Due(family Family)
 	// Done says that a pass has ended. Without an error the kernel has what state
-	// asks for, and nothing of what was due before remains to be done. With one,
-	// it remains due.
-	Done(state *State, err error)
+	// asks for, but for what it refused, and nothing of what was due before remains
+	// to be done. With one, it remains due.
+	Done(state *State, refused []Refusal, err error)
 }

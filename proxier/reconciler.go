@@ -80,7 +80,7 @@ func (r *Reconciler) RunUntil(ctx context.Context, stop <-chan struct{}) error {
 func (r *Reconciler) pass(ctx context.Context) (outcome, error) {
 	done, err := r.sync(ctx)
 	if r.Progress != nil && ctx.Err() == nil {
-		r.Progress.Done(r.state, err)
+		r.Progress.Done(r.state, done.refused, err)
 	}
 	return done, err
 }
@@ -136,7 +136,7 @@ func (r *Reconciler) sync(ctx context.Context) (outcome, error) {
 		f.announce(r.state)
 	}
 	unchanged := r.applied != nil && sameServices(r.applied, r.state)
-	done, refusing := outcome{compared: looking, idle: true}, false
+	done := outcome{compared: looking, idle: true}
 	for i, d := range r.Dataplanes {
 		told := r.guard.take(d.Name(), looking)
 		report, planning, writing := r.syncOne(ctx, d, r.state)
@@ -160,14 +160,14 @@ func (r *Reconciler) sync(ctx context.Context) (outcome, error) {
 		done.comparing += planning
 		done.writing += writing
 		done.idle = done.idle && report.Plan.Empty()
-		refusing = refusing || len(report.Refused) > 0
+		done.refused = append(done.refused, report.Refused...)
 	}
 	for _, f := range r.following {
 		f.hand(r.state, r.drifted)
 	}
 	r.applied, r.drifted = r.state, false
 	done.wrote = !done.idle
-	done.watched = !refusing && r.guard.watchedBy(r.Sentries) // what is refused is tried again with a comparison
+	done.watched = len(done.refused) == 0 && r.guard.watchedBy(r.Sentries) // what is refused is tried again with a comparison
 	return done, nil
 }
 

@@ -66,7 +66,7 @@ func TestHealthIsLostAfterTwoSyncPeriods(t *testing.T) {
 		expect(61*time.Second, true)
 		h.begin(&config.Config{SyncPeriod: time.Second})
 		expect(61*time.Second+1, false)
-		h.progress(proxier.IPv4).Done(&proxier.State{Family: proxier.IPv4}, nil)
+		h.progress(proxier.IPv4).Done(&proxier.State{Family: proxier.IPv4}, nil, nil)
 		h.progress(proxier.IPv4).Due(proxier.IPv4)
 		expect(63*time.Second, true)
 		expect(63*time.Second+1, false)
@@ -129,12 +129,12 @@ func TestEligibility(t *testing.T) {
 			for _, family := range proxier.Families {
 				h.progress(family).Due(family)
 			}
-			h.progress(proxier.IPv4).Done(state(proxier.IPv4), nil)
-			h.progress(proxier.IPv6).Done(state(proxier.IPv6), errors.New("no iptables"))
+			h.progress(proxier.IPv4).Done(state(proxier.IPv4), nil, nil)
+			h.progress(proxier.IPv6).Done(state(proxier.IPv6), nil, errors.New("no iptables"))
 			if test.manifests {
 				expect("with one family", proxier.NothingServed)
 			}
-			h.progress(proxier.IPv6).Done(state(proxier.IPv6), nil)
+			h.progress(proxier.IPv6).Done(state(proxier.IPv6), nil, nil)
 			expect("with both", test.want)
 			h.progress(proxier.IPv6).Due(proxier.IPv6)
 			expect("with something to do", test.want)

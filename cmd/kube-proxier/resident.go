@@ -104,8 +104,8 @@ func (ps progresses) Due(family proxier.Family) {
 }
 
 // Done tells each.
-func (ps progresses) Done(state *proxier.State, err error) {
+func (ps progresses) Done(state *proxier.State, refused []proxier.Refusal, err error) {
 	for _, p := range ps {
-		p.Done(state, err)
+		p.Done(state, refused, err)
 	}
 }

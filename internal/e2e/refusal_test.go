@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -18,12 +20,12 @@ func TestServiceWhoseRulesAreRefusedIsNamedAndTheOthersAreServed(t *testing.T) {
 		s := newStage(t, variant)
 		d := s.startSynced()
 		s.restores.refuse(s.namespace + "/bad:tcp")
-		bad, good := s.createService("bad", nil), s.createService("good", nil)
-		s.setEndpoints("bad", s.remote)
+		bad, good := s.createService("bad", balancedLocally), s.createService("good", nil)
+		s.setEndpoints("bad", s.local)
 		s.setEndpoints("good", s.remote)
 		s.expect("a Service beside a refused one", "remote", from(clusterIPs(good), s.everybody()...))
 		for _, f := range clusterIPs(bad) {
-			outcome := "remote"
+			outcome := "local"
 			if f.proto == "tcp" {
 				outcome = "timed out"
 			}
@@ -33,11 +35,20 @@ func TestServiceWhoseRulesAreRefusedIsNamedAndTheOthersAreServed(t *testing.T) {
 		for _, family := range []string{"IPv4", "IPv6"} {
 			s.awaitEvent("bad", "RulesRefused", "over "+family+" by node "+s.nodeName)
 		}
+		s.expectCode("a Service with a refused port", http.StatusServiceUnavailable, uint16(bad.Spec.HealthCheckNodePort), "/")
 
 		s.restores.refuse("")
-		s.setEndpoints("bad", s.local)
+		s.patchSpec("bad", object{"sessionAffinity": "ClientIP"})
 		s.expect("a Service that changed", "local", from(clusterIPs(bad), s.everybody()...))
+		s.expectCode("a Service that changed", http.StatusOK, uint16(bad.Spec.HealthCheckNodePort), "/")
 	})
+}
+
+// balancedLocally makes a Service one for a load balancer that asks each node whether
+// it has endpoints.
+func balancedLocally(service *corev1.Service) {
+	service.Spec.Type = corev1.ServiceTypeLoadBalancer
+	service.Spec.ExternalTrafficPolicy = corev1.ServiceExternalTrafficPolicyLocal
 }
 
 // awaitEvent waits for an event on a Service with a reason and a part of its

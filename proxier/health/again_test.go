@@ -40,7 +40,7 @@ func TestChecksTryAgainWithoutAPass(t *testing.T) {
 			}
 		}
 		web, within := balanced{"web", 31000, 1}, []string{"192.0.2.0/24"}
-		c.Sync(stateOf(t, within, web))
+		c.Sync(stateOf(t, within, web), nil)
 		expect("no address is within the ranges", 1, 0)
 		pass(lookAgain - time.Nanosecond)
 		expect("before the time", 1, 0)
@@ -53,7 +53,7 @@ func TestChecksTryAgainWithoutAPass(t *testing.T) {
 		expect("another attempt, whose failure is not told again", 3, 1)
 		// A pass makes an attempt itself, and moves the next one.
 		pass(listen.Retry - time.Second)
-		c.Sync(stateOf(t, within, web))
+		c.Sync(stateOf(t, within, web), nil)
 		expect("a pass", 4, 1)
 		pass(listen.Retry - time.Second)
 		expect("before the next attempt", 4, 1)
@@ -68,7 +68,7 @@ func TestChecksTryAgainWithoutAPass(t *testing.T) {
 		become(elsewhere)
 		pass(time.Nanosecond)
 		expect("it comes back", 6, 2)
-		c.Sync(stateOf(t, within))
+		c.Sync(stateOf(t, within), nil)
 		pass(time.Hour)
 		expect("without a Service", 7, 2)
 	})
@@ -78,17 +78,17 @@ func TestChecksAreQuietWhereNothingCanChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks := 0
 		c := &Checks{Family: proxier.IPv4, Addresses: func() ([]netip.Addr, error) { looks++; return nil, nil }}
-		c.Sync(stateOf(t, []string{"192.0.2.0/24"}, balanced{"web", 31000, 1}))
+		c.Sync(stateOf(t, []string{"192.0.2.0/24"}, balanced{"web", 31000, 1}), nil)
 		c.Close()
 		pass(time.Hour)
-		c.Sync(stateOf(t, []string{"192.0.2.0/24"}, balanced{"web", 31000, 1}))
+		c.Sync(stateOf(t, []string{"192.0.2.0/24"}, balanced{"web", 31000, 1}), nil)
 		pass(time.Hour)
 		if looks != 1 {
 			t.Errorf("looked for addresses %d times, want once, before the end", looks)
 		}
 	})
 	c, port := newChecks(t), freePort(t)
-	c.Sync(stateOf(t, nil, balanced{"web", port, 1}))
+	c.Sync(stateOf(t, nil, balanced{"web", port, 1}), nil)
 	if c.timer != nil {
 		t.Error("there is to be another attempt, though all is served everywhere")
 	}
@@ -102,7 +102,7 @@ func TestAnotherAttemptServesWhatCanBe(t *testing.T) {
 	defer taken.Close()
 	c, port := newChecks(t), uint16(taken.Addr().(*net.TCPAddr).Port)
 	c.Failed = func(*corev1.Service, uint16, error) {}
-	c.Sync(stateOf(t, nil, balanced{"web", port, 2}))
+	c.Sync(stateOf(t, nil, balanced{"web", port, 2}), nil)
 	taken.Close()
 	c.again()
 	expect(t, "127.0.0.1", port, "200 2")

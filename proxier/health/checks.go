@@ -30,9 +30,11 @@ type Checks struct {
 	Addresses func() ([]netip.Addr, error)
 
 	mu sync.Mutex
-	// state is that of the last Sync, and want what it asks for.
-	state *proxier.State
-	want  []proxier.HealthCheck
+	// state is that of the last Sync, and want what it asks for; refused are the
+	// Services with a port that the kernel refused.
+	state   *proxier.State
+	want    []proxier.HealthCheck
+	refused map[types.NamespacedName]bool
 	// timer is that of the next attempt without a Sync; nil where there is none.
 	timer   *time.Timer
 	closed  bool
@@ -46,13 +48,17 @@ type failure struct {
 	text string
 }
 
-// Sync brings the servers into the shape that state asks for. Where node ports
+// Sync brings the servers into the shape that state asks for. A Service with a port
+// that the kernel refused is not served here, whatever endpoints it has. Where node ports
 // are narrowed to ranges, the host's addresses are looked up anew, those of
 // loopback among them. One that remains as it was is not touched.
-func (c *Checks) Sync(state *proxier.State) {
+func (c *Checks) Sync(state *proxier.State, refused []proxier.Refusal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state, c.want = state, state.HealthChecks()
+	c.state, c.want, c.refused = state, state.HealthChecks(), map[types.NamespacedName]bool{}
+	for _, r := range refused {
+		c.refused[r.Target.Name.NamespacedName] = true
+	}
 	c.sync()
 }
 
@@ -142,6 +148,7 @@ func (c *Checks) serve(w proxier.HealthCheck, addresses []netip.Addr) error {
 		server = &checkServer{service: name, family: c.Family, port: w.Port, healthy: c.Healthy}
 	}
 	server.local.Store(int64(w.LocalEndpoints))
+	server.refused.Store(c.refused[name])
 	if err := server.listenOn(addresses); err != nil {
 		return err
 	}

@@ -126,18 +126,18 @@ func expect(t *testing.T, host string, port uint16, want string) {
 func TestChecksFollowTheState(t *testing.T) {
 	c, port, other := newChecks(t), freePort(t), freePort(t)
 	const host = "127.0.0.1"
-	c.Sync(stateOf(t, nil, balanced{"web", port, 2}))
+	c.Sync(stateOf(t, nil, balanced{"web", port, 2}), nil)
 	expect(t, host, port, "200 2")
-	c.Sync(stateOf(t, nil, balanced{"web", port, 0}))
+	c.Sync(stateOf(t, nil, balanced{"web", port, 0}), nil)
 	expect(t, host, port, "503 0")
-	c.Sync(stateOf(t, nil, balanced{"web", other, 1}))
+	c.Sync(stateOf(t, nil, balanced{"web", other, 1}), nil)
 	expect(t, host, port, "refused")
 	expect(t, host, other, "200 1")
 	// A port that another Service has from now on.
-	c.Sync(stateOf(t, nil, balanced{"api", other, 3}, balanced{"web", port, 1}))
+	c.Sync(stateOf(t, nil, balanced{"api", other, 3}, balanced{"web", port, 1}), nil)
 	expect(t, host, other, "200 3")
 	expect(t, host, port, "200 1")
-	c.Sync(stateOf(t, nil))
+	c.Sync(stateOf(t, nil), nil)
 	expect(t, host, port, "refused")
 	expect(t, host, other, "refused")
 }
@@ -145,7 +145,7 @@ func TestChecksFollowTheState(t *testing.T) {
 // Load balancers ask as they please.
 func TestChecksAnswerAnyMethodAndPath(t *testing.T) {
 	c, port := newChecks(t), freePort(t)
-	c.Sync(stateOf(t, nil, balanced{"web", port, 2}))
+	c.Sync(stateOf(t, nil, balanced{"web", port, 2}), nil)
 	client := http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -175,25 +175,36 @@ func TestChecksAnswerAnyMethodAndPath(t *testing.T) {
 func TestChecksOfAnUnhealthyProxyFail(t *testing.T) {
 	c, port, healthy := newChecks(t), freePort(t), true
 	c.Healthy = func() bool { return healthy }
-	c.Sync(stateOf(t, nil, balanced{"web", port, 2}))
+	c.Sync(stateOf(t, nil, balanced{"web", port, 2}), nil)
 	expect(t, "127.0.0.1", port, "200 2")
 	healthy = false
 	expect(t, "127.0.0.1", port, "503 2")
 }
 
+func TestChecksOfAServiceThatTheKernelRefusesFail(t *testing.T) {
+	c, port, other := newChecks(t), freePort(t), freePort(t)
+	state := stateOf(t, nil, balanced{"api", other, 1}, balanced{"web", port, 2})
+	second := state.Services[1].Targets[1] // one of its ports is enough
+	c.Sync(state, []proxier.Refusal{{Target: second, Err: errors.New("no such match")}})
+	expect(t, "127.0.0.1", port, "503 2")
+	expect(t, "127.0.0.1", other, "200 1")
+	c.Sync(state, nil)
+	expect(t, "127.0.0.1", port, "200 2")
+}
+
 func TestAnUnchangedCheckKeepsItsListener(t *testing.T) {
 	c, port := newChecks(t), freePort(t)
-	c.Sync(stateOf(t, nil, balanced{"web", port, 1}))
+	c.Sync(stateOf(t, nil, balanced{"web", port, 1}), nil)
 	server := c.servers[types.NamespacedName{Namespace: "shop", Name: "web"}]
 	before := server.listening[0]
-	c.Sync(stateOf(t, nil, balanced{"web", port, 2}))
+	c.Sync(stateOf(t, nil, balanced{"web", port, 2}), nil)
 	if after := server.listening[0]; after != before {
 		t.Error("the listener is another one")
 	}
 	// One that has broken down is replaced.
 	before.Close()
 	<-before.Ended()
-	c.Sync(stateOf(t, nil, balanced{"web", port, 3}))
+	c.Sync(stateOf(t, nil, balanced{"web", port, 3}), nil)
 	expect(t, "127.0.0.1", port, "200 3")
 }
 
@@ -209,8 +220,8 @@ func TestATakenPortIsToldOnceAndTriedAgain(t *testing.T) {
 		told = append(told, fmt.Sprintf("%s %s %d %v", s.Name, s.UID, port, err))
 	}
 	state := stateOf(t, nil, balanced{"api", free, 1}, balanced{"web", port, 1})
-	c.Sync(state)
-	c.Sync(state)
+	c.Sync(state, nil)
+	c.Sync(state, nil)
 	if len(told) != 1 || !strings.HasPrefix(told[0], fmt.Sprintf("web web %d health check node port %d: ", port, port)) || !strings.Contains(told[0], "in use") {
 		t.Fatalf("told %q, want one failure of web that names the port and the reason", told)
 	}
@@ -219,7 +230,7 @@ func TestATakenPortIsToldOnceAndTriedAgain(t *testing.T) {
 	}
 	expect(t, "127.0.0.1", free, "200 1")
 	taken.Close()
-	c.Sync(state)
+	c.Sync(state, nil)
 	expect(t, "127.0.0.1", port, "200 1")
 	if page := c.page(); page[1].Error != "" {
 		t.Errorf("the status still has an error: %+v", page)
@@ -248,7 +259,7 @@ func TestChecksListenWhereNodePortsAreServed(t *testing.T) {
 	}
 	for _, step := range steps {
 		step.do()
-		c.Sync(stateOf(t, step.within, web))
+		c.Sync(stateOf(t, step.within, web), nil)
 		for host, want := range map[string]string{"127.0.0.1": step.one, "127.0.0.2": step.two} {
 			if got := weight(t, host, port); got != want {
 				t.Errorf("%s: %s: %q, want %q", step.name, host, got, want)
@@ -263,7 +274,7 @@ func TestAnAddressIsListenedOnOnce(t *testing.T) {
 	one := netip.MustParseAddr("127.0.0.1")
 	c.Addresses = func() ([]netip.Addr, error) { return []netip.Addr{one, one}, nil }
 	for range 2 {
-		c.Sync(stateOf(t, []string{"127.0.0.0/8"}, balanced{"web", port, 1}))
+		c.Sync(stateOf(t, []string{"127.0.0.0/8"}, balanced{"web", port, 1}), nil)
 		expect(t, "127.0.0.1", port, "200 1")
 	}
 }
@@ -275,7 +286,7 @@ func TestAnAddressThatCannotBeListenedOnOpensNone(t *testing.T) {
 	}
 	failures := 0
 	c.Failed = func(*corev1.Service, uint16, error) { failures++ }
-	c.Sync(stateOf(t, []string{"127.0.0.0/8", "192.0.2.0/24"}, balanced{"web", port, 1}))
+	c.Sync(stateOf(t, []string{"127.0.0.0/8", "192.0.2.0/24"}, balanced{"web", port, 1}), nil)
 	if failures != 1 {
 		t.Errorf("%d failures told, want 1", failures)
 	}
@@ -289,8 +300,8 @@ func TestBothFamiliesHaveAServer(t *testing.T) {
 	port := freePort(t)
 	v4, v6 := newChecks(t), newChecks(t)
 	v6.Family = proxier.IPv6
-	v4.Sync(stateOf(t, nil, balanced{"web", port, 1}))
-	v6.Sync(stateOf(t, nil, balanced{"web", port, 2}))
+	v4.Sync(stateOf(t, nil, balanced{"web", port, 1}), nil)
+	v6.Sync(stateOf(t, nil, balanced{"web", port, 2}), nil)
 	expect(t, "127.0.0.1", port, "200 1")
 	expect(t, "::1", port, "200 2")
 }

@@ -23,6 +23,8 @@ type checkServer struct {
 	healthy func() bool
 	// local is the number of the Service's endpoints on this node.
 	local atomic.Int64
+	// refused is whether the kernel does not take all of the Service's ports.
+	refused atomic.Bool
 
 	listening []*checkListener
 }
@@ -35,7 +37,7 @@ type checkListener struct {
 
 // ServeHTTP answers any path and method.
 func (s *checkServer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	code, body := check(s.service, int(s.local.Load()), s.healthy())
+	code, body := check(s.service, int(s.local.Load()), s.healthy() && !s.refused.Load())
 	writeCheck(w, code, body)
 }
 

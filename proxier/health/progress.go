@@ -13,10 +13,10 @@ func (p Progress) Due(family proxier.Family) { p.Health.Due(family) }
 
 // Done tells Health of a good pass, and has the health check node ports tell of
 // what is in force since.
-func (p Progress) Done(state *proxier.State, err error) {
+func (p Progress) Done(state *proxier.State, refused []proxier.Refusal, err error) {
 	if err != nil {
 		return
 	}
 	p.Health.Done(state.Family)
-	p.Checks.Sync(state)
+	p.Checks.Sync(state, refused)
 }

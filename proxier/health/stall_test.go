@@ -132,19 +132,19 @@ func TestAFailureIsNoStallAtOnce(t *testing.T) {
 		h, state := New(timeout), &proxier.State{Family: proxier.IPv4}
 		p := Progress{Health: h, Checks: &Checks{Family: proxier.IPv4, Healthy: h.Healthy}}
 		p.Due(proxier.IPv4)
-		p.Done(state, errors.New("no iptables"))
+		p.Done(state, nil, errors.New("no iptables"))
 		pass(timeout - time.Second)
 		if !h.Healthy() {
 			t.Error("unhealthy before the timeout")
 		}
 		p.Due(proxier.IPv4)
-		p.Done(state, errors.New("no iptables"))
+		p.Done(state, nil, errors.New("no iptables"))
 		pass(time.Second)
 		if h.Healthy() {
 			t.Error("a failed pass looks like a good one")
 		}
 		p.Due(proxier.IPv4)
-		p.Done(state, nil)
+		p.Done(state, nil, nil)
 		if !h.Healthy() {
 			t.Error("unhealthy after a good pass")
 		}

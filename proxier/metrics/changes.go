@@ -55,7 +55,7 @@ func (m *Metrics) Due(family proxier.Family) {
 }
 
 // Done is for proxier.Progress: a Reporter tells more.
-func (*Metrics) Done(*proxier.State, error) {}
+func (*Metrics) Done(*proxier.State, []proxier.Refusal, error) {}
 
 // seconds is t as Unix time.
 func seconds(t time.Time) float64 { return float64(t.UnixNano()) / 1e9 }
