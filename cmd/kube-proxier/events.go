@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -124,7 +125,7 @@ type reporters []proxier.Reporter
 // Synced tells each; but not that it is not the rules' turn, which would be taken
 // for news of them: that nothing of them is refused any more.
 func (rs reporters) Synced(r proxier.Report) {
-	if _, ok := r.Plan.(otherTurn); ok {
+	if _, ok := r.Plan.(mode.OtherTurn); ok {
 		return
 	}
 	for _, reporter := range rs {

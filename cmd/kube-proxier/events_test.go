@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -58,7 +59,7 @@ func TestARefusalInOneTurnIsAnEventOnce(t *testing.T) {
 		Family: proxier.IPv4, Dataplane: "iptables", State: state,
 		Refused: []proxier.Refusal{{Target: state.Services[1].Targets[0], Err: errors.New("no such match")}},
 	}
-	other := proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: otherTurn{}}
+	other := proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: mode.OtherTurn{}}
 	for range 3 {
 		all.Synced(rules)
 		all.Synced(other)
@@ -70,7 +71,7 @@ func TestARefusalInOneTurnIsAnEventOnce(t *testing.T) {
 
 // A foundPlan has found problems.
 type foundPlan struct {
-	otherTurn
+	mode.OtherTurn
 
 	problems []proxier.Problem
 }

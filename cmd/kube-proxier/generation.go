@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/traffic"
@@ -94,7 +95,7 @@ func (r *resident) newReconciler(g *generation, tool *iptables.Tool) (*proxier.R
 	g.watch = append(g.watch, func() { r.watchForDrift(g.host, reconciler, tool) })
 	if r.dryRun {
 		reconciler.DryRun = func(dataplane string, plan proxier.Plan) {
-			if _, ok := plan.(otherTurn); ok {
+			if _, ok := plan.(mode.OtherTurn); ok {
 				return
 			}
 			r.printing.Lock()

@@ -9,6 +9,7 @@ import (
 	"k8s.io/klog/v2/ktesting"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -22,7 +23,7 @@ func TestPodsThatCannotBeRecognisedAreLogged(t *testing.T) {
 	pass := func(following bool) string {
 		t.Helper()
 		state := proxier.Build(nil, store.Snapshot(), options)
-		reporter.Synced(proxier.Report{Family: proxier.IPv6, Dataplane: "iptables", State: state, Plan: otherTurn{}, Following: following})
+		reporter.Synced(proxier.Report{Family: proxier.IPv6, Dataplane: "iptables", State: state, Plan: mode.OtherTurn{}, Following: following})
 		text := log.GetSink().(ktesting.Underlier).GetBuffer().String()
 		defer func() { logged = len(text) }()
 		return text[logged:]

@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
-	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/proxier/source"
@@ -165,12 +165,7 @@ func renderFamily(snapshot *proxier.Snapshot, c *config.Config, options proxier.
 func rulesOptions(c *config.Config, family proxier.Family, features iptables.Features) iptables.Options {
 	o := iptables.Options{Features: features, MasqueradeBit: c.MasqueradeBit}
 	if c.Mode == config.ModeIPVS {
-		name := func(set string) string { return ipset.Name(family, set) }
-		o.Virtual = iptables.Virtual{
-			ClusterIPs: name(ipset.ClusterIPs), ExternalIPs: name(ipset.ExternalIPs), ExternalIPsLocal: name(ipset.ExternalIPsLocal),
-			NodePortsTCP: name(ipset.NodePortsTCP), NodePortsUDP: name(ipset.NodePortsUDP), NodePortsSCTP: name(ipset.NodePortsSCTP),
-			Bound: name(ipset.Bound),
-		}
+		o.Virtual = mode.SetNames(family)
 	}
 	return o
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2/ktesting"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -36,7 +37,7 @@ func newLogStage(t *testing.T) *logStage {
 func (s *logStage) logged(r proxier.Report) string {
 	r.Family, r.State = proxier.IPv4, s.state
 	if r.Plan == nil {
-		r.Plan = otherTurn{}
+		r.Plan = mode.OtherTurn{}
 	}
 	s.Synced(r)
 	text := s.logger.GetSink().(ktesting.Underlier).GetBuffer().String()
@@ -76,7 +77,7 @@ func TestARefusalIsLoggedOnce(t *testing.T) {
 }
 
 // A writtenPlan has had something to do.
-type writtenPlan struct{ otherTurn }
+type writtenPlan struct{ mode.OtherTurn }
 
 func (writtenPlan) Empty() bool { return false }
 
@@ -135,7 +136,7 @@ func TestALastingFailureIsLoggedOnceAMinute(t *testing.T) {
 
 // keptPlan is a plan with nothing to do that leaves something.
 type keptPlan struct {
-	otherTurn
+	mode.OtherTurn
 
 	kept []string
 }

@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"slices"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/ipvs"
-	"github.com/kube-proxier/kube-proxier/ipvs/device"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
@@ -22,43 +20,30 @@ const (
 	pollShareSlow = 500
 )
 
-// virtualDataplanes are those of IPVS mode. The rules come before the virtual
-// servers they mark traffic for, and last where rules of iptables mode serve
-// until then; see docs/ipvs.md.
+// virtualDataplanes are those of IPVS mode.
 func (h *host) virtualDataplanes(tool *iptables.Tool, rules *iptables.Dataplane) ([]proxier.Dataplane, error) {
 	kernel, err := h.open(tool.Family)
 	if err != nil {
 		return nil, err
 	}
-	v := &virtual{host: h, family: tool.Family}
-	order := &rulesOrder{Dataplane: rules, observe: tool.Observe}
 	moved := make(chan struct{}, 1)
 	h.moved = append(h.moved, moved)
 	bound := make(chan struct{}, 1)
 	h.bound = append(h.bound, bound)
-	sets := ipset.NewSets(ipset.Netlink{}, tool.Family, v.sets, tool)
-	servers := ipvs.NewDataplane(kernel, ipvs.Config{
-		Options:      h.options(),
-		Ownership:    h.ownership(),
-		Addresses:    h.familyAddresses(tool.Family),
-		DrainTimeout: h.config.IPVS.DrainTimeout,
-	})
-	h.servers[tool.Family] = servers
-	addresses := device.New(h.addresses, tool.Family, v.addresses)
+	d := mode.New(
+		mode.Kernels{Sets: ipset.Netlink{}, Rules: tool, Tables: tablesOf{tool}, Servers: kernel, Devices: h.addresses, Observe: tool.Observe},
+		mode.Config{
+			Family: tool.Family, Rules: rules, Moved: moved,
+			Servers: ipvs.Config{Options: h.options(), Ownership: h.ownership(), DrainTimeout: h.config.IPVS.DrainTimeout},
+		})
+	h.servers[tool.Family] = d.Servers
 	h.polls[tool.Family] = []proxier.Sentry{
-		&proxier.Poll{Name: sets.Name(), Glance: sets.Glance, Forget: sets.Forget, Share: pollShare, CPUTime: cpuTime},
-		&proxier.Poll{Name: servers.Name(), Glance: servers.GlanceServices, Forget: servers.Forget, Share: pollShare, CPUTime: cpuTime},
-		&proxier.Poll{Name: servers.Name(), Glance: servers.Glance, Forget: servers.Forget, Share: pollShareSlow, CPUTime: cpuTime},
-		&proxier.Poll{Name: addresses.Name(), Glance: addresses.Glance, Forget: addresses.Forget, Share: pollShareSlow, CPUTime: cpuTime, Nudge: bound},
+		&proxier.Poll{Name: d.Sets.Name(), Glance: d.Sets.Glance, Forget: d.Sets.Forget, Share: pollShare, CPUTime: cpuTime},
+		&proxier.Poll{Name: d.Servers.Name(), Glance: d.Servers.GlanceServices, Forget: d.Servers.Forget, Share: pollShare, CPUTime: cpuTime},
+		&proxier.Poll{Name: d.Servers.Name(), Glance: d.Servers.Glance, Forget: d.Servers.Forget, Share: pollShareSlow, CPUTime: cpuTime},
+		&proxier.Poll{Name: d.Addresses.Name(), Glance: d.Addresses.Glance, Forget: d.Addresses.Forget, Share: pollShareSlow, CPUTime: cpuTime, Nudge: bound},
 	}
-	return []proxier.Dataplane{
-		sets,
-		&rulesTurn{rulesOrder: order},
-		servers,
-		boundAddresses{addresses, moved},
-		&rulesTurn{rulesOrder: order, last: true},
-		ipset.NewLeftovers(ipset.Netlink{}, tool.Family, v.sets, tablesOf{tool}),
-	}, nil
+	return d.InOrder(), nil
 }
 
 // options shape virtual servers, but for the node's addresses.
@@ -82,9 +67,7 @@ func (h *host) ownership() ipvs.Ownership {
 func (h *host) familyAddresses(family proxier.Family) func(context.Context) (ipvs.Addresses, error) {
 	return func(ctx context.Context) (ipvs.Addresses, error) {
 		now, err := h.addresses.List(ctx)
-		return ipvs.Addresses{
-			Bound: slices.Concat(now.BoundOf(family), now.RetiredOf(family)), Node: now.NodeAddresses(family),
-		}, err
+		return mode.Addresses(now, family), err
 	}
 }
 
@@ -104,60 +87,4 @@ func (h *host) setTimeouts(tools []*iptables.Tool) error {
 		}
 	}
 	return nil
-}
-
-// boundAddresses is the dataplane of addresses, which is woken when others come
-// or go.
-type boundAddresses struct {
-	*device.Dataplane
-
-	moved <-chan struct{}
-}
-
-// Wake receives when an address of this host came or went.
-func (b boundAddresses) Wake() <-chan struct{} { return b.moved }
-
-// virtual compiles a State once for the dataplanes of one family that share the
-// result.
-type virtual struct {
-	host   *host
-	family proxier.Family
-
-	state    *proxier.State
-	node     []netip.Addr
-	compiled *ipvs.Compiled
-}
-
-func (v *virtual) compile(ctx context.Context, state *proxier.State) (*ipvs.Compiled, error) {
-	now, err := v.host.addresses.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	options := v.host.options()
-	options.NodeAddresses = now.NodeAddresses(v.family)
-	if v.state != state || !slices.Equal(v.node, options.NodeAddresses) {
-		v.compiled = ipvs.Compile(v.compiled, state, options)
-		v.state, v.node = state, options.NodeAddresses
-	}
-	return v.compiled, nil
-}
-
-func (v *virtual) sets(ctx context.Context, state *proxier.State) ([]ipset.Set, error) {
-	c, err := v.compile(ctx, state)
-	if err != nil {
-		return nil, err
-	}
-	return c.Sets, nil
-}
-
-func (v *virtual) addresses(ctx context.Context, state *proxier.State) ([]device.Address, error) {
-	c, err := v.compile(ctx, state)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]device.Address, len(c.Addresses))
-	for i, a := range c.Addresses {
-		out[i] = device.Address(a)
-	}
-	return out, nil
 }

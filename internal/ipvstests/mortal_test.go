@@ -18,6 +18,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset/ipsettest"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipvstest"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/sysctl"
 )
@@ -135,13 +136,12 @@ func (l *life) dead() bool { return l.last > 0 && l.writes >= l.last }
 // reconciler is the process's for one family.
 func (l *life) reconciler(t *testing.T, store *proxier.Store, family proxier.Family, s settings) *proxier.Reconciler {
 	t.Helper()
+	tables := mortalTables{l.host.tables[family], l}
 	r, err := kernels{
-		l.host.sysctls,
-		mortalSets{l.host.sets, l},
-		mortalTables{l.host.tables[family], l},
-		0,
-		mortalServers{l.host.servers[family], l},
-		mortalDevices{l.host.devices, l},
+		mode.Kernels{
+			Sets: mortalSets{l.host.sets, l}, Rules: tables, Tables: tables, Servers: mortalServers{l.host.servers[family], l},
+			Devices: device.NewCached(mortalDevices{l.host.devices, l}), Observe: tables.observe,
+		}, l.host.sysctls, tables, 0,
 	}.reconciler(store, family, s)
 	if err != nil {
 		t.Fatal(err)
@@ -221,6 +221,15 @@ type mortalTables struct {
 	*iptablestest.Kernel
 
 	life *life
+}
+
+func (m mortalTables) observe(ctx context.Context) (iptables.Observation, error) {
+	nat, err := m.Save(ctx, iptables.NAT)
+	if err != nil {
+		return iptables.Observation{}, err
+	}
+	rules, err := iptables.ParseSave(nat)
+	return iptables.Observe(rules), err
 }
 
 // Restore commits one table after the other.

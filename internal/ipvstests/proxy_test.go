@@ -10,6 +10,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/ipvs"
 	"github.com/kube-proxier/kube-proxier/ipvs/device"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/sysctl"
@@ -57,12 +58,11 @@ func newProxy(t *testing.T, node *testenv.Node, store *proxier.Store, family pro
 
 // kernels are what the dataplanes of one family read and write.
 type kernels struct {
+	mode.Kernels
+
 	sysctls  string
-	sets     ipset.Kernel
 	tables   iptables.Kernel
 	maxNames int
-	servers  ipvs.Kernel
-	devices  device.Kernel
 }
 
 // assemble must be called in the node's namespace.
@@ -75,11 +75,16 @@ func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, 
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := kernels{sysctl.Root, ipset.Netlink{}, tool, tool.MaxNames(), kernel, device.Netlink{}}.reconciler(store, family, s)
+	r, err := kernels{
+		mode.Kernels{
+			Sets: ipset.Netlink{}, Rules: tool, Tables: tool, Servers: kernel, Devices: device.NewCached(device.Netlink{}), Observe: tool.Observe,
+		}, sysctl.Root, tool, tool.MaxNames(),
+	}.reconciler(store, family, s)
 	return r, kernel, err
 }
 
-// reconciler has the dataplanes of IPVS mode in their order.
+// reconciler has the dataplanes of IPVS mode in their order, after what the program
+// sets before its first pass.
 func (k kernels) reconciler(store *proxier.Store, family proxier.Family, s settings) (*proxier.Reconciler, error) {
 	c, _, err := config.Load([]byte(testenv.Configuration), "node1")
 	if err != nil {
@@ -89,65 +94,21 @@ func (k kernels) reconciler(store *proxier.Store, family proxier.Family, s setti
 	if err != nil {
 		return nil, err
 	}
-	host := device.NewCached(k.devices)
-	compile := func(ctx context.Context, state *proxier.State) (*ipvs.Compiled, error) {
-		h, err := host.List(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return ipvs.Compile(nil, state, ipvs.Options{Scheduler: s.scheduler, NodeAddresses: h.NodeAddresses(family)}), nil
-	}
-	sets := func(ctx context.Context, state *proxier.State) ([]ipset.Set, error) {
-		c, err := compile(ctx, state)
-		if err != nil {
-			return nil, err
-		}
-		return c.Sets, nil
-	}
-	return &proxier.Reconciler{
-		Store: store, Options: c.Options(family),
-		Dataplanes: []proxier.Dataplane{
-			sysctl.New(k.sysctls, sysctl.IPVS(family, version, false)),
-			ipset.NewSets(k.sets, family, sets, k.tables),
-			iptables.NewDataplane(k.tables, iptables.Config{
-				Options: iptables.Options{
-					Features: iptables.AllFeatures(), MasqueradeBit: c.MasqueradeBit, Virtual: setNames(family),
-				},
-				MaxNames: k.maxNames,
-			}),
-			ipvs.NewDataplane(k.servers, ipvs.Config{
-				Options:   ipvs.Options{Scheduler: s.scheduler},
-				Ownership: ipvs.Ownership{NodePorts: ipvs.DefaultNodePorts},
-				Addresses: func(ctx context.Context) (ipvs.Addresses, error) {
-					h, err := host.List(ctx)
-					return ipvs.Addresses{Bound: h.BoundOf(family), Node: h.NodeAddresses(family)}, err
-				},
-				DrainTimeout: s.drainTimeout, Look: s.look, Now: s.now,
-			}),
-			device.New(host, family, func(ctx context.Context, state *proxier.State) ([]device.Address, error) {
-				c, err := compile(ctx, state)
-				if err != nil {
-					return nil, err
-				}
-				var out []device.Address
-				for _, a := range c.Addresses {
-					out = append(out, device.Address(a))
-				}
-				return out, nil
-			}),
-			ipset.NewLeftovers(k.sets, family, sets, k.tables),
+	rules := iptables.NewDataplane(k.tables, iptables.Config{
+		Options: iptables.Options{
+			Features: iptables.AllFeatures(), MasqueradeBit: c.MasqueradeBit, Virtual: mode.SetNames(family),
 		},
+		MaxNames: k.maxNames,
+	})
+	d := mode.New(k.Kernels, mode.Config{Family: family, Rules: rules, Servers: ipvs.Config{
+		Options:      ipvs.Options{Scheduler: s.scheduler},
+		Ownership:    ipvs.Ownership{NodePorts: ipvs.DefaultNodePorts},
+		DrainTimeout: s.drainTimeout, Look: s.look, Now: s.now,
+	}})
+	parameters := sysctl.New(k.sysctls, sysctl.IPVS(family, version, false))
+	return &proxier.Reconciler{
+		Store: store, Options: c.Options(family), Dataplanes: append([]proxier.Dataplane{parameters}, d.InOrder()...),
 	}, nil
-}
-
-// setNames are the sets that the rules of a family look into.
-func setNames(family proxier.Family) iptables.Virtual {
-	name := func(n string) string { return ipset.Name(family, n) }
-	return iptables.Virtual{
-		ClusterIPs: name(ipset.ClusterIPs), ExternalIPs: name(ipset.ExternalIPs), ExternalIPsLocal: name(ipset.ExternalIPsLocal),
-		NodePortsTCP: name(ipset.NodePortsTCP), NodePortsUDP: name(ipset.NodePortsUDP), NodePortsSCTP: name(ipset.NodePortsSCTP),
-		Bound: name(ipset.Bound),
-	}
 }
 
 // sync makes one pass, in which the kernel must take everything, and returns

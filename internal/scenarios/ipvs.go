@@ -6,7 +6,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/iptables"
 	"github.com/kube-proxier/kube-proxier/iptables/tracer"
 	"github.com/kube-proxier/kube-proxier/ipvs"
-	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	ipvstracer "github.com/kube-proxier/kube-proxier/ipvs/tracer"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -25,20 +25,10 @@ func (s *Scenario) IPVS(prev *IPVS, state *proxier.State, features iptables.Feat
 		prev = &IPVS{}
 	}
 	options := s.IPTablesOptions(features)
-	options.Virtual = virtual(state.Family)
+	options.Virtual = mode.SetNames(state.Family)
 	return &IPVS{
 		State: state, Rules: iptables.Compile(prev.Rules, state, options),
 		Compiled: ipvs.Compile(prev.Compiled, state, ipvs.Options{NodeAddresses: s.Addresses()}),
-	}
-}
-
-// virtual names the sets that the rules of a family look into.
-func virtual(family proxier.Family) iptables.Virtual {
-	name := func(n string) string { return ipset.Name(family, n) }
-	return iptables.Virtual{
-		ClusterIPs: name(ipset.ClusterIPs), ExternalIPs: name(ipset.ExternalIPs), ExternalIPsLocal: name(ipset.ExternalIPsLocal),
-		NodePortsTCP: name(ipset.NodePortsTCP), NodePortsUDP: name(ipset.NodePortsUDP), NodePortsSCTP: name(ipset.NodePortsSCTP),
-		Bound: name(ipset.Bound),
 	}
 }
 

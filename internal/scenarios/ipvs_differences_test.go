@@ -11,6 +11,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/iptables/tracer/packets"
 	"github.com/kube-proxier/kube-proxier/ipvs"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 )
 
 // A difference is a kind of packets that fares differently in IPVS mode.
@@ -82,7 +83,7 @@ func virtualCase(v *IPVS, c packets.Case) (_ packets.Case, why string, ok bool) 
 // bound reports whether the address ends up on kube-ipvs0.
 func (v *IPVS) bound(addr netip.Addr) bool {
 	for _, set := range v.Compiled.Sets {
-		if set.Name == virtual(v.State.Family).Bound {
+		if set.Name == mode.SetNames(v.State.Family).Bound {
 			return slices.ContainsFunc(set.Entries, func(e ipset.Entry) bool { return e.Addr == addr })
 		}
 	}

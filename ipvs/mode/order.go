@@ -1,4 +1,4 @@
-package main
+package mode
 
 import (
 	"context"
@@ -56,7 +56,7 @@ func (t *rulesTurn) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 		return nil, err
 	}
 	if t.last != t.rulesOrder.last {
-		return otherTurn{}, nil
+		return OtherTurn{}, nil
 	}
 	plan, err := t.Dataplane.Plan(ctx, state)
 	if err != nil || !t.last {
@@ -88,14 +88,14 @@ func (p lastTurn) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 	return refused, err
 }
 
-// otherTurn is the plan at the place where it is not the rules' turn.
-type otherTurn struct{}
+// OtherTurn is the plan at the place where it is not the rules' turn.
+type OtherTurn struct{}
 
 // Empty is always true.
-func (otherTurn) Empty() bool { return true }
+func (OtherTurn) Empty() bool { return true }
 
 // String is empty, as are the others.
-func (otherTurn) String() string                                   { return "" }
-func (otherTurn) Diff() string                                     { return "" }
-func (otherTurn) Summary() proxier.Summary                         { return proxier.Summary{} }
-func (otherTurn) Apply(context.Context) ([]proxier.Refusal, error) { return nil, nil }
+func (OtherTurn) String() string                                   { return "" }
+func (OtherTurn) Diff() string                                     { return "" }
+func (OtherTurn) Summary() proxier.Summary                         { return proxier.Summary{} }
+func (OtherTurn) Apply(context.Context) ([]proxier.Refusal, error) { return nil, nil }

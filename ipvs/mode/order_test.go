@@ -1,4 +1,4 @@
-package main
+package mode
 
 import (
 	"context"
@@ -25,7 +25,11 @@ COMMIT
 func TestWhenTheRulesOfIPVSModeAreSynced(t *testing.T) {
 	state := proxier.Build(nil, clustergen.Uniform(20, 2).Snapshot(), clustergen.Options(proxier.IPv4))
 	rules := func(mode string, bit int) iptables.Config {
-		return iptables.Config{Options: rulesOptions(&config.Config{Mode: mode, MasqueradeBit: bit}, proxier.IPv4, iptables.AllFeatures())}
+		o := iptables.Options{Features: iptables.AllFeatures(), MasqueradeBit: bit}
+		if mode == config.ModeIPVS {
+			o.Virtual = SetNames(proxier.IPv4)
+		}
+		return iptables.Config{Options: o}
 	}
 	left := func(mode string) func(*iptablestest.Kernel) {
 		return func(k *iptablestest.Kernel) {
