@@ -169,6 +169,8 @@ func counts(dataplane string, s proxier.Summary) string {
 		return fmt.Sprintf("write %d virtual servers and %d real servers, delete %d", s.Chains, s.Rules, s.Deleted)
 	case "addresses":
 		return fmt.Sprintf("add %d addresses, delete %d", s.Rules, s.Deleted)
+	case "ipset rest":
+		return fmt.Sprintf("delete %d entries", s.Rules)
 	case "ipset leftovers", "ipvs leftovers":
 		return "delete what is left"
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-proxier/kube-proxier/internal/testenv/vm"
+	"github.com/kube-proxier/kube-proxier/ipvs"
+	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
@@ -100,11 +103,13 @@ type mortals struct {
 	with settings
 	// steady are lines that must always be there.
 	steady []string
+	// had are the places that have had a virtual server.
+	had map[ipvs.Place]bool
 }
 
 func newMortals(t *testing.T, with settings) *mortals {
 	t.Helper()
-	return &mortals{host: newHost(t), with: with}
+	return &mortals{host: newHost(t), with: with, had: map[ipvs.Place]bool{}}
 }
 
 // live starts a process that knows of some Services and then serves others, until
@@ -156,9 +161,15 @@ func (m *mortals) settle(t *testing.T, services []service) {
 	}
 }
 
-// look fails the test when something steady is missing.
+// look fails the test when something steady is missing, or when packets could go
+// where they must not.
 func (m *mortals) look(t *testing.T, write string) {
 	t.Helper()
+	for _, family := range proxier.Families {
+		if wrong := m.astray(t, family); wrong != "" {
+			t.Fatalf("after %s %s", write, wrong)
+		}
+	}
 	if len(m.steady) == 0 {
 		return
 	}
@@ -183,4 +194,58 @@ func lines(t *testing.T, with settings, only service) (all []string) {
 		}
 	}
 	return all
+}
+
+// astray says which packets from outside go where they must not; nothing if none do.
+// To an endpoint of another node they have to be marked, or its answer takes another
+// way; those to an address in none of the sets are refused by the guard. Where there
+// was a virtual server, and at all other ports of its address, the host itself answers
+// what the guard lets through.
+func (m *mortals) astray(t *testing.T, family proxier.Family) string {
+	t.Helper()
+	sets, err := m.host.sets.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := func(name string, entry ipset.Entry) bool {
+		i := slices.IndexFunc(sets, func(s ipset.Set) bool { return s.Name == ipset.Name(family, name) })
+		return i >= 0 && slices.Contains(sets[i].Entries, entry)
+	}
+	list, err := m.host.servers[family].List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := map[ipvs.Place]bool{}
+	for _, v := range list.Servers {
+		now[v.Place], m.had[v.Place] = true, true
+		at := ipset.Entry{Addr: v.Place.Addr.Addr(), Protocol: v.Place.Protocol, Port: v.Place.Addr.Port()}
+		marked := in(ipset.ExternalIPs, at) || !in(ipset.ExternalIPsLocal, at)
+		if port := (ipset.Entry{Port: at.Port}); port.Port >= 30000 {
+			marked = in(ipset.NodePortsTCP, port) && at.Protocol == "TCP" || in(ipset.NodePortsUDP, port) && at.Protocol == "UDP"
+		}
+		if !marked && sendsAway(v) {
+			return fmt.Sprintf("%s sends unmarked packets to another node", v.Place)
+		}
+	}
+	for place := range m.had {
+		at := ipset.Entry{Addr: place.Addr.Addr(), Protocol: place.Protocol, Port: place.Addr.Port()}
+		if !now[place] && (in(ipset.ClusterIPs, at) || in(ipset.ExternalIPs, at) || in(ipset.ExternalIPsLocal, at)) {
+			return fmt.Sprintf("the host itself answers at %s", place)
+		}
+	}
+	bound, _ := m.host.devices.List(t.Context()) // it never fails
+	for _, addr := range bound.BoundOf(family) {
+		if !in(ipset.Bound, ipset.Entry{Addr: addr}) {
+			return fmt.Sprintf("the host itself answers at all ports of %s", addr)
+		}
+	}
+	return ""
+}
+
+// sendsAway reports whether the virtual server sends new connections to pods of node2.
+func sendsAway(v *ipvs.VirtualServer) bool {
+	return slices.ContainsFunc(v.Servers, func(r ipvs.RealServer) bool {
+		addr := r.Addr.Addr().String()
+		return r.Weight > 0 && (strings.HasPrefix(addr, "10.244.2.") || strings.HasPrefix(addr, "fd00:10:244:2:"))
+	})
 }

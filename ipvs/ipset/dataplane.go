@@ -15,8 +15,8 @@ type Want func(ctx context.Context, state *proxier.State) ([]Set, error)
 
 // Sets is the dataplane that brings the sets of one family into the shape a
 // State asks for. It comes before the one of the rules that use them, and leaves
-// alone what these may still use: see Leftovers. It is used by one goroutine,
-// except Forget.
+// alone what may still be needed: see Rest and Leftovers. It is used by one
+// goroutine, except Forget.
 type Sets struct {
 	kernel Kernel
 	family proxier.Family
@@ -49,28 +49,14 @@ func (d *Sets) Forget() {
 	d.forgets++
 }
 
-// Plan compares the kernel's sets with what the State asks for.
+// Plan compares the kernel's sets with what the State asks for, but for what Rest
+// takes away.
 func (d *Sets) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
-	want, err := d.want(ctx, state)
+	want, have, forgets, err := d.look(ctx, state)
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range want {
-		if !Owned(d.family, s.Name) {
-			return nil, fmt.Errorf("set %s is wanted for %s, but the name is not among those that are ours", s.Name, d.family)
-		}
-	}
-	d.mu.Lock()
-	have, forgets := d.have, d.forgets
-	d.mu.Unlock()
-	if have == nil {
-		all, err := d.kernel.List(ctx)
-		if err != nil {
-			return nil, err
-		}
-		have = owned(d.family, all)
-	}
-	p := &plan{kernel: d.kernel, rules: d.rules, patch: Diff(d.family, have, want)}
+	p := &plan{kernel: d.kernel, rules: d.rules, patch: Diff(d.family, have, withRest(d.family, have, want))}
 	if p.releases, err = release(ctx, d.rules, p.patch.Release); err != nil {
 		return nil, err
 	}
@@ -80,6 +66,28 @@ func (d *Sets) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, er
 	p.before = d.Forget // until all Ops are through, nobody knows
 	p.done = func() { d.remember(p.patch.After, forgets+1) }
 	return p, nil
+}
+
+// look returns the wanted sets and those that are there, from memory where that is
+// good; forgets is for remember.
+func (d *Sets) look(ctx context.Context, state *proxier.State) (want, have []Set, forgets int, err error) {
+	if want, err = d.want(ctx, state); err != nil {
+		return nil, nil, 0, err
+	}
+	for _, s := range want {
+		if !Owned(d.family, s.Name) {
+			return nil, nil, 0, fmt.Errorf("set %s is wanted for %s, but the name is not among those that are ours", s.Name, d.family)
+		}
+	}
+	have, forgets = d.remembered()
+	if have == nil {
+		all, err := d.kernel.List(ctx)
+		if err != nil {
+			return nil, nil, 0, err
+		}
+		have = owned(d.family, all)
+	}
+	return want, have, forgets, nil
 }
 
 // remember takes sets for what the kernel holds, unless Forget was called since

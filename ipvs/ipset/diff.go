@@ -33,8 +33,7 @@ type Patch struct {
 //
 // A set that only differs in its entries is changed in place: first all sets get
 // what they lack, in the order of want, then they lose what they should not
-// have, in the opposite order. So a set whose entries are to be handled like
-// this unless other sets have them, too, stands last in want. A set that is too
+// have, in the opposite order. A set that is too
 // small or has other options is replaced in one step by a spare one, under the
 // eyes of the rules that use it. The kernel does not let sets of different
 // types swap, nor a set go that rules use: there the rules must yield (Release).

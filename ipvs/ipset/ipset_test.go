@@ -213,18 +213,26 @@ func TestAnyHistoryEndsInWhatIsWanted(t *testing.T) {
 			d := ipset.NewSets(kernel, proxier.IPv4, func(context.Context, *proxier.State) ([]ipset.Set, error) { return want, nil }, nil)
 			for range 10 {
 				want = randomWant(r)
-				plan, err := d.Plan(t.Context(), nil)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := plan.Apply(t.Context()); err != nil && !errors.Is(err, failed) {
-					t.Fatalf("%v\n%s", err, plan)
-				}
-				if r.IntN(5) == 0 {
-					d.Forget()
+				for _, d := range []proxier.Dataplane{d, ipset.Rest{Sets: d}} {
+					plan, err := d.Plan(t.Context(), nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, err = plan.Apply(t.Context())
+					if err != nil && !errors.Is(err, failed) {
+						t.Fatalf("%v\n%s", err, plan)
+					}
+					if r.IntN(5) == 0 {
+						d.Forget()
+					}
+					if err != nil && r.IntN(2) == 0 {
+						break // the pass ends
+					}
 				}
 			}
 			kernel.FailDo = nil
+			settle(t, d)
+			settle(t, ipset.Rest{Sets: d})
 			settle(t, d)
 			settle(t, ipset.NewLeftovers(kernel, proxier.IPv4, func(context.Context, *proxier.State) ([]ipset.Set, error) { return want, nil }, nil))
 			have, _ := kernel.List(t.Context())
@@ -294,6 +302,58 @@ func randomHave(r *rand.Rand) []ipset.Set {
 		sets = append(sets, s)
 	}
 	return sets
+}
+
+// What goes at once, and what with the end of the pass.
+func TestTheRestIsDeletedLast(t *testing.T) {
+	text := func(script string) []ipset.Set {
+		sets, err := ipset.Parse(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sets
+	}
+	const header = "create KUBE-EXTERNAL-IP hash:ip,port family inet maxelem 1048576\n" +
+		"create KUBE-EXTERNAL-IP-LOCAL hash:ip,port family inet maxelem 1048576\n" +
+		"create KUBE-NODE-PORT-TCP bitmap:port range 0-65535\n" +
+		"create KUBE-NODE-PORT-SCTP-HASH hash:ip,port family inet maxelem 1048576\n" +
+		"create KUBE-IPVS-IPS hash:ip family inet maxelem 1048576\n"
+	want := text(header)
+	kernel := ipsettest.New()
+	d := ipset.NewSets(kernel, proxier.IPv4, func(context.Context, *proxier.State) ([]ipset.Set, error) { return want, nil }, nil)
+	pass := func() (first, rest string) {
+		t.Helper()
+		var scripts []string
+		for _, d := range []proxier.Dataplane{d, ipset.Rest{Sets: d}} {
+			plan, err := d.Plan(t.Context(), nil)
+			if err == nil {
+				_, err = plan.Apply(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			scripts = append(scripts, plan.String())
+		}
+		return scripts[0], scripts[1]
+	}
+	pass()
+	want = text(header + "add KUBE-EXTERNAL-IP 203.0.113.1,tcp:80\nadd KUBE-EXTERNAL-IP 203.0.113.2,tcp:80\n" +
+		"add KUBE-NODE-PORT-TCP 30080\nadd KUBE-NODE-PORT-SCTP-HASH 172.18.0.11,sctp:30080\nadd KUBE-IPVS-IPS 203.0.113.1\nadd KUBE-IPVS-IPS 203.0.113.2\n")
+	if first, rest := pass(); first == "" || rest != "" {
+		t.Errorf("what comes: first %q, then %q, want all at once", first, rest)
+	}
+	want = text(header + "add KUBE-EXTERNAL-IP-LOCAL 203.0.113.1,tcp:80\nadd KUBE-IPVS-IPS 203.0.113.1\n")
+	first, rest := pass()
+	if want := "add KUBE-EXTERNAL-IP-LOCAL 203.0.113.1,tcp:80\ndel KUBE-EXTERNAL-IP 203.0.113.2,tcp:80\n"; first != want {
+		t.Errorf("first %q, want %q: another policy, and a place that nobody serves", first, want)
+	}
+	if want := "del KUBE-IPVS-IPS 203.0.113.2\ndel KUBE-NODE-PORT-SCTP-HASH 172.18.0.11,sctp:30080\n" +
+		"del KUBE-NODE-PORT-TCP 30080\ndel KUBE-EXTERNAL-IP 203.0.113.1,tcp:80\n"; rest != want {
+		t.Errorf("at the end %q, want %q", rest, want)
+	}
+	if lists := kernel.Lists(); lists != 1 {
+		t.Errorf("the kernel was asked %d times, want once", lists)
+	}
 }
 
 func TestUnchangedPassDoesNotAskTheKernel(t *testing.T) {
