@@ -10,6 +10,33 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
+// A history is what was made last, in both modes.
+type history struct {
+	state *proxier.State
+	rules *iptables.Compiled
+	ipvs  *IPVS
+}
+
+// step makes on top of it what the objects ask for on the scenario's node, and says in
+// what that differs from what is made of them alone.
+func (h *history) step(s *Scenario, objects *proxier.Snapshot, family proxier.Family, features iptables.Features) string {
+	h.state = proxier.Build(h.state, objects, s.Config.Options(family))
+	h.rules = iptables.Compile(h.rules, h.state, s.IPTablesOptions(features))
+	h.ipvs = s.IPVS(h.ipvs, h.state, features)
+	fresh := proxier.Build(nil, objects, s.Config.Options(family))
+	rules := iptables.Compile(nil, fresh, s.IPTablesOptions(features))
+	for _, made := range []struct{ what, alone, after string }{
+		{"another State", fresh.String(), h.state.String()},
+		{"other rules", rules.Ruleset.String(), h.rules.Ruleset.String()},
+		{"something else in IPVS mode", s.IPVS(nil, fresh, features).String(), h.ipvs.String()},
+	} {
+		if diff := cmp.Diff(made.alone, made.after); diff != "" {
+			return made.what + " (- alone, + after):\n" + diff
+		}
+	}
+	return ""
+}
+
 // TestHistory goes from each scenario to another one, each State and each
 // ruleset made from the one before. Many scenarios have Services of the same
 // name, so that all that can change in a Service does: policies, ports,
@@ -23,20 +50,11 @@ func TestHistory(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	for _, family := range proxier.Families {
-		var state *proxier.State
-		var compiled *iptables.Compiled
+		var past history
 		before := "nothing"
 		for _, s := range all {
-			options := s.IPTablesOptions(iptables.AllFeatures())
-			state = proxier.Build(state, s.Snapshot(), s.Config.Options(family))
-			compiled = iptables.Compile(compiled, state, options)
-			fresh := s.State(family)
-			if diff := cmp.Diff(fresh.String(), state.String()); diff != "" {
-				t.Errorf("%s, after %s, has another State (- alone, + after):\n%s", s.Name, before, diff)
-			}
-			want := iptables.Compile(nil, fresh, options).Ruleset.String()
-			if diff := cmp.Diff(want, compiled.Ruleset.String()); diff != "" {
-				t.Errorf("%s, after %s, has other rules (- alone, + after):\n%s", s.Name, before, diff)
+			if diff := past.step(s, s.Snapshot(), family, iptables.AllFeatures()); diff != "" {
+				t.Errorf("%s, after %s, has %s", s.Name, before, diff)
 			}
 			before = s.Name
 		}
@@ -63,22 +81,12 @@ func TestHistoryOfOneNode(t *testing.T) {
 	for _, family := range proxier.Families {
 		store := proxier.NewStore()
 		store.SetNode(standardNode())
-		var state *proxier.State
-		var compiled *iptables.Compiled
+		var past history
 		for range 300 {
 			s := same[random.IntN(len(same))]
 			change(store, random, s)
-			snapshot := store.Snapshot()
-			options := s.IPTablesOptions(iptables.AllFeatures())
-			state = proxier.Build(state, snapshot, s.Config.Options(family))
-			compiled = iptables.Compile(compiled, state, options)
-			fresh := proxier.Build(nil, snapshot, s.Config.Options(family))
-			if diff := cmp.Diff(fresh.String(), state.String()); diff != "" {
-				t.Fatalf("after a change from %s the State depends on history (- alone, + after):\n%s", s.Name, diff)
-			}
-			want := iptables.Compile(nil, fresh, options).Ruleset.String()
-			if diff := cmp.Diff(want, compiled.Ruleset.String()); diff != "" {
-				t.Fatalf("after a change from %s the rules depend on history (- alone, + after):\n%s", s.Name, diff)
+			if diff := past.step(s, store.Snapshot(), family, iptables.AllFeatures()); diff != "" {
+				t.Fatalf("after a change from %s there is %s", s.Name, diff)
 			}
 		}
 	}
@@ -126,23 +134,14 @@ func TestChangedConfiguration(t *testing.T) {
 	for _, s := range all {
 		for _, family := range proxier.Families {
 			snapshot := s.Snapshot()
-			var state *proxier.State
-			var compiled *iptables.Compiled
+			var past history
 			for range 5 {
 				other := changed[random.IntN(len(changed))]
 				snapshot := &proxier.Snapshot{Services: snapshot.Services, Node: other.Objects.Node}
 				features := iptables.AllFeatures()
 				features.BPF = random.IntN(2) == 0
-				options := other.IPTablesOptions(features)
-				state = proxier.Build(state, snapshot, other.Config.Options(family))
-				compiled = iptables.Compile(compiled, state, options)
-				fresh := proxier.Build(nil, snapshot, other.Config.Options(family))
-				if diff := cmp.Diff(fresh.String(), state.String()); diff != "" {
-					t.Fatalf("%s, changed to the configuration of %s, has another State (- alone, + after):\n%s", s.Name, other.Name, diff)
-				}
-				want := iptables.Compile(nil, fresh, options).Ruleset.String()
-				if diff := cmp.Diff(want, compiled.Ruleset.String()); diff != "" {
-					t.Fatalf("%s, changed to the configuration of %s, has other rules (- alone, + after):\n%s", s.Name, other.Name, diff)
+				if diff := past.step(other, snapshot, family, features); diff != "" {
+					t.Fatalf("%s, changed to the configuration of %s, has %s", s.Name, other.Name, diff)
 				}
 			}
 		}
