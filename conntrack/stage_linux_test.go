@@ -272,6 +272,11 @@ func (k tables) Save(ctx context.Context, name string) (text string, err error) 
 	return text, err
 }
 
+func (k tables) SaveChain(ctx context.Context, name, chain string) (text string, err error) {
+	err = k.host.Do(func() (err error) { text, err = k.tool.SaveChain(ctx, name, chain); return err })
+	return text, err
+}
+
 func (k tables) Restore(ctx context.Context, input string) error {
 	return k.host.Do(func() error { return k.tool.Restore(ctx, input) })
 }

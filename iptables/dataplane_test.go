@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -495,6 +496,35 @@ func TestManyNamesGoInSeveralCallsEssentialsFirst(t *testing.T) {
 	}
 }
 
+// meddle is a stranger who changes one of our chains, or our rules of a built-in one,
+// and is noticed.
+func meddle(t *testing.T, kernel *iptablestest.Kernel, d *iptables.Dataplane, random *rand.Rand) {
+	t.Helper()
+	table := iptables.Observe(parse(t, kernel)).Own.Table([]string{iptables.NAT, iptables.Filter}[random.IntN(2)])
+	c := &iptables.Chain{Name: "KUBE-FW-NOBODY"}
+	if len(table.Chains) > 0 {
+		c = table.Chains[random.IntN(len(table.Chains))]
+	}
+	var input string
+	switch {
+	case len(c.Rules) == 0:
+		input = ":" + c.Name + " -\n-A " + c.Name + " -j RETURN\n"
+		if c.Policy != "" {
+			return
+		}
+	case random.IntN(2) == 0:
+		input = "-D " + c.Name + " " + c.Rules[0] + "\n"
+	default:
+		for _, rule := range c.Rules { // as iptables-restore --noflush of what was saved does
+			input += "-A " + c.Name + " " + rule + "\n"
+		}
+	}
+	kernel.Must("*" + table.Name + "\n" + input + "COMMIT\n")
+	var doubt iptables.Doubt
+	doubt.Chain(table.Name, c.Name)
+	d.Doubt(doubt)
+}
+
 // From wherever a random sequence of changes, failures and strangers leaves the
 // kernel, one Apply reaches the desired state.
 func TestAnyHistoryEndsInTheSameBytes(t *testing.T) {
@@ -515,10 +545,12 @@ func TestAnyHistoryEndsInTheSameBytes(t *testing.T) {
 			return nil
 		}
 		var state *proxier.State
+		random := rand.New(rand.NewPCG(seed, 2))
 		for range 60 {
 			for range 5 {
 				cluster.Step()
 			}
+			meddle(t, kernel, d, random)
 			state = proxier.Build(state, cluster.Store.Snapshot(), clustergen.Options(proxier.IPv4))
 			if _, err := plan(t, d, state).Apply(context.Background()); err == nil {
 				mustBeEmpty(t, plan(t, d, state))

@@ -19,13 +19,6 @@ type Doubt struct {
 	Chains map[string]map[string]bool
 }
 
-// A ChainReader is a Kernel that reads a single chain at little cost.
-type ChainReader interface {
-	// SaveChain returns a chain as iptables -S prints it; empty when it is not
-	// there.
-	SaveChain(ctx context.Context, table, chain string) (string, error)
-}
-
 // maxDoubtful is how many chains are read one by one; beyond that the table is
 // read as a whole. One takes 3 ms with iptables-nft, a table of 10,000 Services
 // 700 ms.
@@ -99,8 +92,7 @@ func (d *Doubt) String() string {
 func look(ctx context.Context, k Kernel, believed Observation, d Doubt) (Observation, error) {
 	now := Observation{Referenced: maps.Clone(believed.Referenced), read: maps.Clone(believed.read)}
 	for _, table := range believed.Own.Tables {
-		chains, ok := k.(ChainReader)
-		if d.Tables[table.Name] || !ok && len(d.Chains[table.Name]) > 0 {
+		if d.Tables[table.Name] {
 			kernel, err := read(ctx, k, []string{table.Name})
 			if err != nil {
 				return Observation{}, err
@@ -112,7 +104,7 @@ func look(ctx context.Context, k Kernel, believed Observation, d Doubt) (Observa
 			continue
 		}
 		for _, name := range slices.Sorted(maps.Keys(d.Chains[table.Name])) {
-			c, err := readChain(ctx, chains, table.Name, name)
+			c, err := readChain(ctx, k, table.Name, name)
 			if err != nil {
 				return Observation{}, err
 			}
@@ -124,7 +116,7 @@ func look(ctx context.Context, k Kernel, believed Observation, d Doubt) (Observa
 }
 
 // readChain is the part of a chain that is ours; nil where there is none.
-func readChain(ctx context.Context, k ChainReader, table, name string) (*Chain, error) {
+func readChain(ctx context.Context, k Kernel, table, name string) (*Chain, error) {
 	text, err := k.SaveChain(ctx, table, name)
 	if err != nil {
 		return nil, fmt.Errorf("reading chain %s of table %s: %w", name, table, err)

@@ -12,6 +12,9 @@ import (
 type Kernel interface {
 	// Save returns a table as iptables-save prints it, without counters.
 	Save(ctx context.Context, table string) (string, error)
+	// SaveChain returns a chain as iptables -S prints it; empty when it is not
+	// there.
+	SaveChain(ctx context.Context, table, chain string) (string, error)
 	// Restore sends the input to iptables-restore --noflush. Each table of the
 	// input is committed as a whole or not at all. The error is a *RestoreError
 	// where the tool ran and failed.

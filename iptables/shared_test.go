@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
@@ -13,6 +14,10 @@ type heldRules struct{ rules Ruleset }
 
 func (h heldRules) Save(_ context.Context, table string) (string, error) {
 	return Ruleset{Tables: []Table{h.rules.Table(table)}}.String(), nil
+}
+
+func (heldRules) SaveChain(context.Context, string, string) (string, error) {
+	return "", errors.ErrUnsupported
 }
 
 func (heldRules) Restore(context.Context, string) error { return nil }

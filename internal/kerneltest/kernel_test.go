@@ -67,7 +67,7 @@ func (k *kernel) Save(ctx context.Context, table string) (text string, err error
 	return text, err
 }
 
-// SaveChain implements iptables.ChainReader.
+// SaveChain implements iptables.Kernel.
 func (k *kernel) SaveChain(ctx context.Context, table, chain string) (text string, err error) {
 	err = k.host.Do(func() (err error) {
 		text, err = k.tool.SaveChain(ctx, table, chain)

@@ -70,6 +70,30 @@ func (k *Kernel) Save(_ context.Context, name string) (string, error) {
 	return t.String(name), nil
 }
 
+// SaveChain prints a chain.
+func (k *Kernel) SaveChain(_ context.Context, name, chainName string) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t, ok := k.tables[name]
+	if !ok {
+		return "", fmt.Errorf("no table %q", name)
+	}
+	c := t[chainName]
+	if c == nil {
+		return "", nil
+	}
+	var b strings.Builder
+	if c.policy != "" {
+		b.WriteString("-P " + chainName + " " + c.policy + "\n")
+	} else {
+		b.WriteString("-N " + chainName + "\n")
+	}
+	for _, rule := range c.rules {
+		b.WriteString("-A " + chainName + " " + rule + "\n")
+	}
+	return b.String(), nil
+}
+
 // String is the whole kernel as text.
 func (k *Kernel) String() string {
 	k.mu.Lock()
