@@ -16,12 +16,13 @@ const accept = "ACCEPT"
 // same time hardly ever want the same one, which costs the later one a packet.
 const masqueradeRandomly = "-j MASQUERADE --random-fully"
 
-// The comments of jumps from built-in chains. Those that kube-proxy has are
-// the same, so that taking over leaves them alone.
+// The comments of jumps from built-in chains. Those that kube-proxy has are the
+// same, so that taking over leaves them alone where they come in the same order.
 const (
 	portals         = "kubernetes service portals"
 	externalPortals = "kubernetes externally-visible service portals"
 	forwarding      = "kubernetes forwarding rules"
+	firewalling     = "kubernetes firewall for loopback addresses" // kube-proxy has none like it
 )
 
 // baseChains are the chains that exist whatever is served, by table: the jumps
@@ -52,7 +53,7 @@ func (w *writer) filterJumps() []*Chain {
 	}
 	return []*Chain{
 		{Name: "INPUT", Policy: accept, Rules: []string{
-			loopbackJump(firewalling),
+			loopbackJump(),
 			rule{comment: "kubernetes health check service ports", target: jump(chainNodePorts)}.String(),
 			newTo(externalPortals, chainExternal),
 		}},

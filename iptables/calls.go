@@ -110,11 +110,11 @@ func writeTable(b *strings.Builder, table string, write []*Chain, jumps []jumpPa
 		}
 	}
 	for _, j := range jumps {
+		for _, rule := range j.remove { // first: a rule may be in both
+			b.WriteString("-D " + j.want.Name + " " + rule + "\n")
+		}
 		for i := len(j.insert) - 1; i >= 0; i-- { // the first ends up on top
 			b.WriteString("-I " + j.want.Name + " " + j.insert[i] + "\n")
-		}
-		for _, rule := range j.remove {
-			b.WriteString("-D " + j.want.Name + " " + rule + "\n")
 		}
 	}
 	for _, c := range remove {

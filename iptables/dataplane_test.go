@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -188,6 +189,80 @@ func TestOurJumpsStandAboveStrangersRules(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Who restores a save that holds our jumps, without flushing, has all of it twice
+// then. Of equal rules iptables deletes the first, which is the one that counts.
+func TestJumpsThatWereDoubledStandAboveStrangersRules(t *testing.T) {
+	const others = "-A FORWARD -i eth1 -j ACCEPT\n-A FORWARD -j REJECT\n"
+	kernel := iptablestest.New()
+	state := build(t, clustergen.Uniform(3, 2))
+	d := iptables.NewDataplane(kernel, config)
+	kernel.Must("*filter\n" + others + "COMMIT\n")
+	apply(t, d, state)
+	want := kernel.String()
+	var again strings.Builder
+	for _, rule := range parse(t, kernel).Table(iptables.Filter).Chain("FORWARD").Rules {
+		again.WriteString("-A FORWARD " + rule + "\n")
+	}
+	kernel.Must("*filter\n" + again.String() + "COMMIT\n")
+	d.Forget()
+	apply(t, d, state)
+	want = strings.Replace(want, "-A FORWARD -j REJECT\n", "-A FORWARD -j REJECT\n"+others, 1) // theirs is theirs
+	if diff := cmp.Diff(want, kernel.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What others put above and between our jumps stays there: who wants to be on top as
+// well would put his back, and so on.
+func TestStrangersMayStandAboveOurJumps(t *testing.T) {
+	kernel := iptablestest.New()
+	state := build(t, clustergen.Uniform(3, 2))
+	d := iptables.NewDataplane(kernel, config)
+	apply(t, d, state)
+	rules := parse(t, kernel).Table(iptables.Filter).Chain("FORWARD").Rules
+	kernel.Must("*filter\n-I FORWARD -i cali+ -j ACCEPT\n-D FORWARD " + rules[0] + "\n-I FORWARD " + rules[0] + "\n-I FORWARD -i eth1 -j ACCEPT\nCOMMIT\n")
+	d.Forget()
+	mustBeEmpty(t, plan(t, d, state))
+}
+
+// kube-proxy has our FORWARD jumps among its own, in another order. Taken for the
+// same, they would be found different at each look.
+func TestTheOrderOfJumpsIsTakenOver(t *testing.T) {
+	dump, err := os.ReadFile("../testdata/dumps/kube-proxy-iptables-legacy.v4.save")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := iptables.ParseSave(string(dump))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var jumps strings.Builder
+	for _, rule := range rules.Table(iptables.Filter).Chain("FORWARD").Rules {
+		if strings.Contains(rule, "-j KUBE-FORWARD") || strings.Contains(rule, "-j KUBE-SERVICES") {
+			jumps.WriteString("-A FORWARD " + rule + "\n")
+		}
+	}
+	kernel := iptablestest.New()
+	kernel.Must("*filter\n:KUBE-FORWARD -\n:KUBE-SERVICES -\n" + jumps.String() + "COMMIT\n")
+	store := clustergen.Uniform(3, 2)
+	d := iptables.NewDataplane(kernel, config)
+	apply(t, d, build(t, store))
+
+	var doubt iptables.Doubt
+	doubt.Chain(iptables.Filter, "FORWARD")
+	d.Doubt(doubt)
+	store.SetEndpointSlice(clustergen.Slice(1, proxier.IPv4, 2, 1))
+	p := plan(t, d, build(t, store))
+	if finder, ok := p.(proxier.DriftFinder); ok {
+		if found, known := finder.FoundDrift(); found || !known {
+			t.Errorf("nobody has changed anything, but drift is found: %v (known: %v)", found, known)
+		}
+	}
+	if strings.Contains(p.Diff(), "FORWARD") {
+		t.Errorf("FORWARD is to be changed:\n%s", p.Diff())
 	}
 }
 

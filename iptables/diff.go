@@ -2,7 +2,6 @@ package iptables
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
@@ -22,15 +21,16 @@ type Patch struct {
 // A tablePatch is the difference in one table.
 type tablePatch struct {
 	name string
-	// write are chains to fill, those they jump to first. have are the same
-	// chains as they are, nil for new ones.
+	// write are chains to fill, sorted by name. have are the same chains as they
+	// are, nil for new ones.
 	write, have []*Chain
 	// remove are chains to delete.
 	remove []*Chain
 	jumps  []jumpPatch
 }
 
-// A jumpPatch is what to do to the rules of one built-in chain that are ours.
+// A jumpPatch is what to do to the rules of one built-in chain that are ours: what is
+// in remove is deleted, then what is in insert put on top.
 type jumpPatch struct {
 	have, want     *Chain
 	insert, remove []string
@@ -41,8 +41,9 @@ type jumpPatch struct {
 // declares or jumps to; then the patch is no longer atomic, but each call
 // leaves rules in force that serve everything either as before or as after.
 //
-// Chains that differ are rewritten in full. Built-in chains belong to the
-// host: missing jumps are inserted at their top and superfluous ones deleted.
+// Chains that differ are rewritten in full. Built-in chains belong to the host:
+// where our jumps differ they are deleted, and the wanted ones inserted on top.
+// What others have above or between them is no difference.
 func Diff(have Observation, want Ruleset, maxNames int) *Patch {
 	p := &Patch{}
 	for _, table := range want.Tables {
@@ -115,19 +116,13 @@ func (t *tablePatch) changed(have, want *Chain, isNew bool) {
 	}
 }
 
+// diffJumps replaces all our rules of a built-in chain where they are not exactly
+// those that are wanted, in that order. iptables deletes the first of equal rules,
+// which may be the one above somebody's REJECT, and leave the one below.
 func diffJumps(have, want *Chain) jumpPatch {
 	j := jumpPatch{have: have, want: want}
-	for _, rule := range want.Rules {
-		if !slices.Contains(have.Rules, rule) {
-			j.insert = append(j.insert, rule)
-		}
-	}
-	seen := map[string]bool{}
-	for _, rule := range have.Rules {
-		if seen[rule] || !slices.Contains(want.Rules, rule) {
-			j.remove = append(j.remove, rule)
-		}
-		seen[rule] = true
+	if !have.Equal(want) {
+		j.remove, j.insert = have.Rules, want.Rules
 	}
 	return j
 }

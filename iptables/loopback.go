@@ -6,17 +6,9 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// firewalling is the comment of the jump to what keeps the network away from
-// loopback addresses.
-const firewalling = "kubernetes firewall for loopback addresses"
-
 // GuardLoopback is the Patch that keeps the network away from loopback addresses
 // of IPv4 before there are other rules, so that route_localnet can be set. It only
 // adds: what is there stays as it is.
-//
-// The jump has a comment of its own: a pass that found the one of Compile in place
-// would put the other jumps above it, and they accept health check node ports. So it
-// replaces this one, by one on top.
 func GuardLoopback(have Observation) *Patch {
 	w := writer{state: &proxier.State{Family: proxier.IPv4}}
 	p, t := &Patch{}, tablePatch{name: Filter}
@@ -30,9 +22,7 @@ func GuardLoopback(have Observation) *Patch {
 	if input == nil {
 		input = &Chain{Name: "INPUT", Policy: accept}
 	}
-	if !slices.Contains(input.Rules, loopbackJump(firewalling)) {
-		t.insert(input, loopbackJump(firewalling+", before other rules"))
-	}
+	t.insert(input, loopbackJump())
 	p.Written, p.Rules = len(t.write), len(t.write)+len(t.jumps)
 	if !t.empty() {
 		p.tables = append(p.tables, t)
@@ -42,8 +32,8 @@ func GuardLoopback(have Observation) *Patch {
 }
 
 // loopbackJump leads all packets to the guard: those of known connections, too.
-func loopbackJump(comment string) string {
-	return rule{comment: comment, target: jump(chainFirewall)}.String()
+func loopbackJump() string {
+	return rule{comment: firewalling, target: jump(chainFirewall)}.String()
 }
 
 // insert puts rules that are missing on top of a chain.

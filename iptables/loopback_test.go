@@ -14,8 +14,7 @@ import (
 
 const (
 	guardRule = `! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "the network cannot reach loopback addresses" -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP`
-	firstJump = `-m comment --comment "kubernetes firewall for loopback addresses, before other rules" -j KUBE-PROXY-FIREWALL`
-	finalJump = `-m comment --comment "kubernetes firewall for loopback addresses" -j KUBE-PROXY-FIREWALL`
+	guardJump = `-m comment --comment "kubernetes firewall for loopback addresses" -j KUBE-PROXY-FIREWALL`
 )
 
 func TestGuardLoopbackOnlyAddsWhatIsMissing(t *testing.T) {
@@ -28,20 +27,20 @@ func TestGuardLoopbackOnlyAddsWhatIsMissing(t *testing.T) {
 		have, want string // what is in the filter table, and what is written
 	}{
 		"a host that was just started": {
-			"", ":KUBE-PROXY-FIREWALL - [0:0]\n-A KUBE-PROXY-FIREWALL " + guardRule + "\n-I INPUT " + firstJump + "\n",
+			"", ":KUBE-PROXY-FIREWALL - [0:0]\n-A KUBE-PROXY-FIREWALL " + guardRule + "\n-I INPUT " + guardJump + "\n",
 		},
 		"rules of others": {
-			stranger, ":KUBE-PROXY-FIREWALL - [0:0]\n-A KUBE-PROXY-FIREWALL " + guardRule + "\n-I INPUT " + firstJump + "\n",
+			stranger, ":KUBE-PROXY-FIREWALL - [0:0]\n-A KUBE-PROXY-FIREWALL " + guardRule + "\n-I INPUT " + guardJump + "\n",
 		},
 		"kube-proxy's chain of that name": {
 			":KUBE-PROXY-FIREWALL - [0:0]\n-A KUBE-PROXY-FIREWALL " + restrict + "\n-A INPUT " + kubeProxy + "\n",
-			"-I KUBE-PROXY-FIREWALL " + guardRule + "\n-I INPUT " + firstJump + "\n",
+			"-I KUBE-PROXY-FIREWALL " + guardRule + "\n-I INPUT " + guardJump + "\n",
 		},
 		"the jump is missing": {
-			":KUBE-PROXY-FIREWALL - [0:0]\n-A KUBE-PROXY-FIREWALL " + guardRule + "\n", "-I INPUT " + firstJump + "\n",
+			":KUBE-PROXY-FIREWALL - [0:0]\n-A KUBE-PROXY-FIREWALL " + guardRule + "\n", "-I INPUT " + guardJump + "\n",
 		},
 		"those of a daemon": {
-			":KUBE-PROXY-FIREWALL - [0:0]\n-A KUBE-PROXY-FIREWALL " + guardRule + "\n-A INPUT " + finalJump + "\n", "",
+			":KUBE-PROXY-FIREWALL - [0:0]\n-A KUBE-PROXY-FIREWALL " + guardRule + "\n-A INPUT " + guardJump + "\n", "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -68,8 +67,8 @@ func TestGuardLoopbackOnlyAddsWhatIsMissing(t *testing.T) {
 	}
 }
 
-// The first pass takes the guard over: its chain as it is, and in place of the jump
-// one that is above all others.
+// The first pass takes the guard over: its chain as it is, and the jump, which stays
+// above all others.
 func TestAPassTakesOverTheLoopbackGuard(t *testing.T) {
 	kernel := iptablestest.New()
 	guardLoopback(t, kernel)
@@ -85,7 +84,7 @@ func TestAPassTakesOverTheLoopbackGuard(t *testing.T) {
 	if have := filter.Chain("KUBE-PROXY-FIREWALL").Rules; !slices.Equal(have, []string{guardRule}) {
 		t.Errorf("the guard is %q", have)
 	}
-	if have := filter.Chain("INPUT").Rules; have[0] != finalJump || slices.Contains(have, firstJump) {
+	if have := filter.Chain("INPUT").Rules; have[0] != guardJump || slices.Contains(have[1:], guardJump) {
 		t.Errorf("INPUT is %q", have)
 	}
 	if again := guardLoopback(t, kernel); len(again) > 0 {

@@ -24,6 +24,16 @@ var drifts = []struct{ name, input string }{
 -A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 COMMIT
 `},
+	{"all jumps of a chain twice", `*filter
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A FORWARD -m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD
+COMMIT
+`},
+	{"jumps in another order", `*filter
+-D FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+-A FORWARD -m conntrack --ctstate NEW -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+COMMIT
+`},
 	{"a jump of another form", "*filter\n-A FORWARD -j KUBE-FORWARD\nCOMMIT\n"},
 	{"all of it deleted", "*nat\n-F\n-X\nCOMMIT\n*filter\n-F\n-X\nCOMMIT\n"},
 }
