@@ -13,8 +13,12 @@ import (
 // one endpoint rewrites one group.
 const maxPool = 20
 
-// maxGroupBits bounds a level of that tree to 64 groups.
-const maxGroupBits = 6
+// A level of that tree has 2^maxGroupBits groups at most, and there are so many
+// levels; see maxLevel.
+const (
+	maxGroupBits = 6
+	maxGroups    = 2
+)
 
 // poolChains choose one endpoint at random, or the one the client had before.
 func (w *writer) poolChains(t *proxier.Target, pool proxier.Pool) []*Chain {
@@ -33,7 +37,7 @@ func (w *writer) poolChains(t *proxier.Target, pool proxier.Pool) []*Chain {
 		endpoints[i] = &pool.Endpoints[i]
 	}
 	g := grouper{target: t, scope: pool.Scope}
-	c.Rules = append(c.Rules, g.choose(endpoints, "", 0)...)
+	c.Rules = append(c.Rules, g.choose(endpoints, "", 0, 0)...)
 	return append(g.chains, c)
 }
 
@@ -76,9 +80,9 @@ type grouper struct {
 // choose returns rules that pick each endpoint with the same probability.
 // Groups are made by a hash of the endpoint, so that one more or less leaves
 // all others in their group; a group is picked in proportion to its size. used
-// is how many bits of the hash the path has used up.
-func (g *grouper) choose(endpoints []*proxier.Endpoint, path string, used int) []string {
-	if len(endpoints) <= maxPool || used+maxGroupBits > 64 {
+// is how many bits of the hash the path, of so many levels, has used up.
+func (g *grouper) choose(endpoints []*proxier.Endpoint, path string, level, used int) []string {
+	if len(endpoints) <= maxPool || level == maxGroups {
 		return g.flat(endpoints)
 	}
 	width := min(bits.Len(uint(len(endpoints)))/2, maxGroupBits)
@@ -95,7 +99,7 @@ func (g *grouper) choose(endpoints []*proxier.Endpoint, path string, used int) [
 		}
 		name := fmt.Sprintf("%s%0*x", path, (width+3)/4, i)
 		chain := &Chain{Name: groupChain(g.scope, g.target.Name, name)}
-		chain.Rules = g.choose(group, name+"/", used+width)
+		chain.Rules = g.choose(group, name+"/", level+1, used+width)
 		g.chains = append(g.chains, chain)
 		r := rule{comment: g.target.Name.String() + " group " + name, target: jump(chain.Name)}
 		if len(group) < left {

@@ -26,6 +26,13 @@ const (
 	aimFlat = 12
 	// maxStep bounds a split to 2^maxStep parts.
 	maxStep = 4
+	// maxLevel is how many jumps below its root a chain of a tree may be; there it
+	// is not split, however many rules it holds. nf_tables refuses a ruleset in which
+	// 16 jumps follow each other (NFT_JUMP_STACK_SIZE). There are up to two above a
+	// tree, or one and a chain of source ranges below it; then come those of the
+	// external frontends, of the endpoints, and maxGroups: 13, so that others may
+	// have chains that lead to ours. Few trees are as deep.
+	maxLevel = 7
 )
 
 // A place is what an entry is found by. Addr is invalid in trees of ports.
@@ -64,15 +71,19 @@ type forest struct {
 // tree builds the tree of the entries, which are sorted by place. prev may be
 // nil; parts that did not change are shared with it.
 func (f *forest) tree(prev *node, prefix string, entries []*entry) *node {
-	return f.node(prev, "", prefix, entries)
+	return f.node(prev, "", prefix, entries, 0)
 }
 
-func (f *forest) node(prev *node, name, prefix string, entries []*entry) *node {
+// node is so many levels below the root, which has no name. That of prev is the same.
+func (f *forest) node(prev *node, name, prefix string, entries []*entry, level int) *node {
 	if prev != nil && slices.Equal(prev.entries, entries) {
 		return prev
 	}
 	n := &node{entries: entries}
-	parts := f.split(entries)
+	parts := []part{{entries: entries}}
+	if level < maxLevel {
+		parts = f.split(entries)
+	}
 	if name == "" && len(parts) > 1 && entries[0].addr.IsValid() {
 		parts = f.fence(entries, parts)
 	}
@@ -82,7 +93,7 @@ func (f *forest) node(prev *node, name, prefix string, entries []*entry) *node {
 			continue
 		}
 		child := treeChain(prefix, part.name)
-		n.children = append(n.children, f.node(prev.child(child), child, prefix, part.entries))
+		n.children = append(n.children, f.node(prev.child(child), child, prefix, part.entries, level+1))
 		n.rules = append(n.rules, part.match+" "+jump(child))
 	}
 	f.finish(prev, n, name)

@@ -31,6 +31,20 @@ func TestRandomClusters(t *testing.T) {
 	})
 }
 
+// TestDeepTrees: nf_tables takes no more than so many jumps after each other.
+func TestDeepTrees(t *testing.T) {
+	eachVariant(t, func(t *testing.T, variant testenv.Variant) {
+		c := testenv.StartCluster(t)
+		for _, family := range proxier.Families {
+			k := newKernel(t, c.Node("node1").Host, variant, family)
+			state := proxier.Build(nil, clustergen.Deep().Snapshot(), clustergen.Options(family))
+			config := k.config(t, 14)
+			serve(t, iptables.NewDataplane(k, config), state)
+			mustBeRight(t, k, config, state)
+		}
+	})
+}
+
 func changeAtRandom(t *testing.T, k *kernel, config iptables.Config, seed uint64) {
 	const (
 		services = 60
