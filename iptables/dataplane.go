@@ -39,6 +39,14 @@ type Dataplane struct {
 	accepted *Compiled // the last one applied without fault
 	refused  map[*proxier.Target]error
 	retries  proxier.Retries
+	// changed are the names of the ports that were refused when they last were
+	// something else.
+	changed map[proxier.ServicePortName]bool
+	// suspected are groups of refused ports that were not tried alone yet, and vain
+	// how many tries in a row have acquitted nobody.
+	suspected [][]*proxier.Target
+	vain      int
+	wake      chan struct{}
 }
 
 // NewDataplane returns a Dataplane that has not looked at the kernel yet.
@@ -46,7 +54,7 @@ func NewDataplane(kernel Kernel, config Config) *Dataplane {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Dataplane{kernel: kernel, config: config, refused: map[*proxier.Target]error{}}
+	return &Dataplane{kernel: kernel, config: config, refused: map[*proxier.Target]error{}, wake: make(chan struct{}, 1)}
 }
 
 // SetDropInvalid is for a kernel that was told otherwise since it was probed. It
@@ -71,7 +79,11 @@ func (d *Dataplane) Doubt(what Doubt) {
 // Plan compares the kernel with what the State asks for.
 func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
 	d.retryChanged(state)
-	for _, t := range d.retries.Take(d.config.Now(), d.refusedOf(state)) {
+	trying := d.nextSuspects()
+	if trying == nil {
+		trying = d.retries.Take(d.config.Now(), d.refusedOf(state))
+	}
+	for _, t := range trying {
 		delete(d.refused, t)
 	}
 	have, drift, err := d.observe(ctx)
@@ -101,6 +113,7 @@ func (d *Dataplane) options() Options {
 // retryChanged forgets the refusal of Service ports that are different now: a
 // Target is immutable, so a changed one is another.
 func (d *Dataplane) retryChanged(state *proxier.State) {
+	d.changed = nil
 	if len(d.refused) == 0 {
 		return
 	}
@@ -110,7 +123,22 @@ func (d *Dataplane) retryChanged(state *proxier.State) {
 			still[t] = err
 		}
 	}
+	d.changed = map[proxier.ServicePortName]bool{}
+	for t := range d.refused {
+		d.changed[t.Name] = still[t] == nil
+	}
 	d.refused = still
+}
+
+// refusedBefore are the ports that are tried since they have changed.
+func (d *Dataplane) refusedBefore(state *proxier.State) []*proxier.Target {
+	var before []*proxier.Target
+	for t := range state.Targets {
+		if d.changed[t.Name] && d.refused[t] == nil {
+			before = append(before, t)
+		}
+	}
+	return before
 }
 
 // refusedOf are the Service ports that are refused, in the order of the State.
@@ -230,15 +258,12 @@ func (d *Dataplane) InForce() *Compiled {
 	return d.inForce
 }
 
-// putInForce takes note of what a plan that was applied has left in the kernel,
-// which is less than was wanted where something was refused.
-func (d *Dataplane) putInForce(p *plan) {
+// putInForce takes note of what a plan that was applied has left in the kernel, which
+// is less than was wanted where something was refused.
+func (d *Dataplane) putInForce() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.inForce = p.want
-	if !p.Empty() {
-		d.inForce = d.accepted
-	}
+	d.inForce = d.accepted
 }
 
 // diff is the way from have to want. Where nothing is served yet and the way is
@@ -264,7 +289,7 @@ func (d *Dataplane) apply(ctx context.Context, want *Compiled, patch *Patch) err
 	d.mu.Unlock()
 	for i, call := range patch.Calls {
 		if err := d.kernel.Restore(ctx, call); err != nil {
-			if e, ok := refused(err); ok {
+			if e, ok := asRefusal(err); ok {
 				e.Text = line(call, e.Line)
 			}
 			if len(patch.Calls) > 1 {
@@ -335,24 +360,32 @@ func (p *plan) Summary() proxier.Summary {
 // are found and left out.
 func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 	d := p.dataplane
-	if !p.Empty() {
-		if err := d.apply(ctx, p.want, p.patch); err != nil {
-			e, ok := refused(err)
-			if !ok {
-				return nil, err
-			}
-			s := search{dataplane: d, state: p.state, want: p.want, cause: err, hint: e}
-			if err := s.run(ctx); err != nil {
-				return nil, err
-			}
-		}
+	if err := p.apply(ctx); err != nil {
+		return nil, err
 	}
-	d.putInForce(p)
-	refused := d.refusedOf(p.state)
-	d.retries.Done(d.config.Now(), refused)
+	d.putInForce()
+	left := d.refusedOf(p.state)
+	d.retries.Done(d.config.Now(), left)
 	var refusals []proxier.Refusal
-	for _, t := range refused {
+	for _, t := range left {
 		refusals = append(refusals, proxier.Refusal{Target: t, Err: d.refused[t]})
 	}
 	return refusals, nil
+}
+
+func (p *plan) apply(ctx context.Context) error {
+	d := p.dataplane
+	if p.Empty() {
+		d.accepted = p.want
+	} else if err := d.apply(ctx, p.want, p.patch); err != nil {
+		hint, ok := asRefusal(err)
+		if !ok {
+			return err
+		}
+		return d.newSearch(p.state).run(ctx, p.want, err, hint)
+	}
+	if len(d.suspected) == 0 {
+		return nil
+	}
+	return d.newSearch(p.state).goOn(ctx, p.want)
 }

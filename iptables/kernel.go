@@ -46,9 +46,9 @@ func (e *RestoreError) Error() string {
 	return s
 }
 
-// refused reports whether the kernel or the tool did not like the input, as
+// asRefusal reports whether the kernel or the tool did not like the input, as
 // opposed to not being able to work at all.
-func refused(err error) (*RestoreError, bool) {
+func asRefusal(err error) (*RestoreError, bool) {
 	e, ok := errors.AsType[*RestoreError](err)
 	return e, ok && !e.Locked && !e.Exhausted
 }

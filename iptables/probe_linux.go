@@ -22,7 +22,7 @@ func (t *Tool) Probe(ctx context.Context) Features {
 }
 
 func (t *Tool) try(ctx context.Context, rule string) bool {
-	_, no := refused(t.tryAlone(ctx, trial([]Need{{Table: NAT, Rule: rule}})))
+	_, no := asRefusal(t.tryAlone(ctx, trial([]Need{{Table: NAT, Rule: rule}})))
 	return !no
 }
 
@@ -54,7 +54,7 @@ func (t *Tool) test(ctx context.Context, input string) error {
 // possible.
 func (t *Tool) Missing(ctx context.Context, needs []Need) ([]Need, error) {
 	err := t.tryAlone(ctx, trial(needs))
-	if _, no := refused(err); !no {
+	if _, no := asRefusal(err); !no {
 		return nil, err
 	}
 	if err := t.tryAlone(ctx, "*nat\nCOMMIT\n"); err != nil { // it is not for what the rules use
@@ -63,7 +63,7 @@ func (t *Tool) Missing(ctx context.Context, needs []Need) ([]Need, error) {
 	var missing []Need
 	for _, need := range needs {
 		err := t.tryAlone(ctx, trial([]Need{need}))
-		_, no := refused(err)
+		_, no := asRefusal(err)
 		switch {
 		case no:
 			missing = append(missing, need)

@@ -27,7 +27,7 @@ func TestWhatIsARefusal(t *testing.T) {
 			if err == nil {
 				t.Fatal("no error")
 			}
-			if _, have := refused(err); have != test.want {
+			if _, have := asRefusal(err); have != test.want {
 				t.Errorf("%v: refused is %t, want %t", err, have, test.want)
 			}
 		})

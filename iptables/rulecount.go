@@ -6,7 +6,7 @@ import "github.com/kube-proxier/kube-proxier/proxier"
 // kernel refused are not among the Total.
 func (p *plan) RuleCounts() []proxier.RuleCount {
 	rules := p.want.Ruleset
-	if accepted := p.dataplane.accepted; accepted != nil && !p.Empty() {
+	if accepted := p.dataplane.accepted; accepted != nil {
 		rules = accepted.Ruleset
 	}
 	counts := make([]proxier.RuleCount, 0, len(rules.Tables))

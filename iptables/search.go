@@ -4,14 +4,16 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// A search finds the Service ports whose rules the kernel refuses. First the line
-// the tool complains about is believed. Where it names none, those whose rules the
-// kernel would have got are halved until the culprits are alone; what it holds
-// already, and serves by, is not touched for that.
+// A search finds the Service ports whose rules the kernel refuses. First those are
+// suspected that it has refused before and that have changed; then the line the tool
+// complains about is believed. Where it names none, those whose rules the kernel would
+// have got are left out; what it holds already, and serves by, is not touched for that.
+// Whoever was left out is then acquitted or not (acquit.go).
 type search struct {
 	dataplane *Dataplane
 	state     *proxier.State
@@ -23,20 +25,51 @@ type search struct {
 	// that fail alone.
 	left   []*proxier.Target
 	proven map[*proxier.Target]bool
+	// rules are those of all ports, none left out.
+	rules *Compiled
+
+	begun time.Time
+	tries int
+	// served is whether the last try was accepted.
+	served bool
 }
 
-// maxHints bounds how often the tool's word is taken.
-const maxHints = 64
+// What a search may cost one pass. While it lasts no change of an object is
+// programmed, and a pass that takes a minute is taken for one that hangs (/livez). A
+// try at 10,000 Services takes seconds: both tables are read and compiled. The one
+// culprit among 10,000 is found in 2 tries for each bit.
+const (
+	maxTries  = 48
+	maxSearch = 20 * time.Second
+)
 
-// run leaves the culprits in the dataplane's refused. If it cannot come to an
-// end, only those that are proven stay there.
-func (s *search) run(ctx context.Context) error {
+// maxHints bounds how often the tool's word is taken. With many culprits each one named
+// costs a try, and groups of them do not.
+const maxHints = 4
+
+func (d *Dataplane) newSearch(state *proxier.State) *search {
+	return &search{dataplane: d, state: state, proven: map[*proxier.Target]bool{}, begun: d.config.Now()}
+}
+
+// spent reports whether the rest has to be left to the next passes.
+func (s *search) spent() bool {
+	return s.tries >= maxTries || s.dataplane.config.Now().Sub(s.begun) >= maxSearch
+}
+
+// run leaves the culprits in the dataplane's refused, after a refusal of all that is
+// wanted. If it cannot come to an end, only those that are proven stay there.
+func (s *search) run(ctx context.Context, want *Compiled, cause error, hint *RestoreError) error {
+	s.want, s.rules, s.cause, s.hint = want, want, cause, hint
 	// A kernel that takes nothing at all has nothing against a Service.
 	if err := s.dataplane.kernel.Restore(ctx, "*nat\nCOMMIT\n"); err != nil {
 		return fmt.Errorf("%w; not even an empty write is taken: %w", s.cause, err)
 	}
-	s.proven = map[*proxier.Target]bool{}
-	err := s.find(ctx)
+	return s.orPardon(ctx, s.find)
+}
+
+// orPardon pardons those that are not proven where the search cannot go on.
+func (s *search) orPardon(ctx context.Context, search func(context.Context) error) error {
+	err := search(ctx)
 	if err == nil {
 		return nil
 	}
@@ -45,27 +78,36 @@ func (s *search) run(ctx context.Context) error {
 			delete(s.dataplane.refused, t)
 		}
 	}
-	if _, ok := refused(err); ok {
+	s.dataplane.suspected = nil
+	if _, ok := asRefusal(err); ok {
 		// One table may have been taken without those that were left out.
-		_, _ = s.try(ctx)
+		_ = s.try(ctx)
 	}
 	return err
 }
 
 func (s *search) find(ctx context.Context) error {
-	served, err := s.believe(ctx)
-	if err != nil {
+	if known := s.dataplane.refusedBefore(s.state); len(known) > 0 {
+		s.leaveOut(known...)
+		if err := s.try(ctx); err != nil {
+			return err
+		}
+		if s.served && len(known) == 1 {
+			return nil // refused with it, and served without, not for the first time
+		}
+	}
+	if err := s.believe(ctx); err != nil {
 		return err
 	}
-	if !served && len(s.left) == 0 {
+	if !s.served && len(s.left) == 0 {
 		// Somebody else may have been in the way; try has looked at the kernel again.
-		if served, err = s.try(ctx); served || err != nil {
+		if err := s.try(ctx); s.served || err != nil {
 			return err
 		}
 	}
 	// What the kernel holds, it may still refuse when it is written again.
 	for _, all := range []bool{false, true} {
-		if served {
+		if s.served {
 			break
 		}
 		suspects, err := s.suspects(ctx, all)
@@ -76,43 +118,51 @@ func (s *search) find(ctx context.Context) error {
 			continue
 		}
 		s.leaveOut(suspects...)
-		if served, err = s.try(ctx); err != nil {
+		if err := s.try(ctx); err != nil {
 			return err
 		}
 	}
-	if !served {
+	if !s.served {
 		return fmt.Errorf("the rules are refused even without the Services that changed: %w", s.cause)
 	}
 	// Also those the tool has named: it does not always count lines right.
-	return s.acquit(ctx, s.left)
+	return s.acquit(ctx, s.rules.byKind(s.left))
 }
 
-// believe leaves out whom the tool names, one after the other; served means
-// that the rest was accepted then.
-func (s *search) believe(ctx context.Context) (served bool, err error) {
+// believe leaves out whom the tool names, one after the other, until the rest is
+// accepted.
+func (s *search) believe(ctx context.Context) error {
 	for range maxHints {
 		culprit := s.named()
-		if culprit == nil {
-			return false, nil
+		if s.served || culprit == nil {
+			return nil
 		}
 		s.leaveOut(culprit)
-		if served, err = s.try(ctx); served || err != nil {
-			return served, err
+		if err := s.try(ctx); err != nil {
+			return err
 		}
 	}
-	return false, nil
+	return nil
 }
 
 func (s *search) leaveOut(targets ...*proxier.Target) {
-	for _, t := range targets {
-		s.dataplane.refused[t] = s.cause
-	}
+	s.dataplane.refuse(targets, s.cause)
 	s.left = append(s.left, targets...)
 }
 
-// suspects are the ports of which a rule is to be written that the kernel does not
-// hold yet; with all, that is to be written. A table that it has taken before it
-// refused another is not looked at.
+// refuse leaves ports out. Of several that were refused together some may be innocent.
+func (d *Dataplane) refuse(targets []*proxier.Target, cause error) {
+	if others := len(targets) - 1; others > 0 {
+		cause = fmt.Errorf("refused together with %d other Service ports, and not tried alone yet: %w", others, cause)
+	}
+	for _, t := range targets {
+		d.refused[t] = cause
+	}
+}
+
+// suspects are the ports with a rule to write that the kernel does not hold yet; with
+// all, with any rule to write. A table that it has taken before it refused another is
+// not looked at.
 func (s *search) suspects(ctx context.Context, all bool) ([]*proxier.Target, error) {
 	have, _, err := s.dataplane.observe(ctx)
 	if err != nil {
@@ -162,54 +212,24 @@ func (t *tablePatch) held() map[string]bool {
 }
 
 // try looks at the kernel and programs everything but the refused ports. The
-// error is of a kernel or tool that cannot work at all; where the rules are
-// refused, served is false.
-func (s *search) try(ctx context.Context) (served bool, err error) {
+// error is of a kernel or tool that cannot work at all.
+func (s *search) try(ctx context.Context) error {
 	d := s.dataplane
+	s.tries++
+	s.served = false
 	have, _, err := d.observe(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	s.want = Compile(nil, s.state, d.options())
 	d.compiled = s.want
 	err = d.apply(ctx, s.want, d.diff(have, s.want))
-	if hint, ok := refused(err); ok {
+	if hint, ok := asRefusal(err); ok {
 		s.hint, s.cause = hint, err
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// acquit adds refused ports back, in halves; those that fail alone stay
-// refused.
-func (s *search) acquit(ctx context.Context, suspects []*proxier.Target) error {
-	if len(suspects) == 0 {
 		return nil
 	}
-	d := s.dataplane
-	for _, t := range suspects {
-		delete(d.refused, t)
-	}
-	if served, err := s.try(ctx); served || err != nil {
-		return err
-	}
-	for _, t := range suspects {
-		d.refused[t] = s.cause
-	}
-	if len(suspects) == 1 {
-		s.proven[suspects[0]] = true
-		cause := s.cause
-		served, err := s.try(ctx) // back to what was accepted
-		if err == nil && !served {
-			err = fmt.Errorf("what was accepted before is refused: %w, after %w", s.cause, cause)
-		}
-		return err
-	}
-	half := len(suspects) / 2
-	if err := s.acquit(ctx, suspects[:half]); err != nil {
-		return err
-	}
-	return s.acquit(ctx, suspects[half:])
+	s.served = err == nil
+	return err
 }
 
 // named is the port whose rule the tool complains about; nil when it named no

@@ -27,7 +27,7 @@ func TestATestHearsTheToolsWarning(t *testing.T) {
 			}
 			t.Setenv("PATH", dir)
 			err := (&Tool{command: "iptables"}).test(t.Context(), "*nat\nCOMMIT\n")
-			if _, no := refused(err); no == test.want {
+			if _, no := asRefusal(err); no == test.want {
 				t.Errorf("refused: %t, %v", no, err)
 			}
 		})
