@@ -228,7 +228,8 @@ func (d *Dataplane) believed() *Observation {
 
 // shared is have with the chains of want, where both are the same and a Diff has
 // found no difference: what was read from the kernel is a second copy of all rules,
-// and would be compared word by word again.
+// and would be compared word by word again. Nothing of it is kept, for a part of a text
+// keeps all of it.
 func shared(have, want Ruleset) Ruleset {
 	var out Ruleset
 	for _, table := range have.Tables {
@@ -239,9 +240,10 @@ func shared(have, want Ruleset) Ruleset {
 				for len(wanted) > 0 && wanted[0].Name < chain.Name {
 					wanted = wanted[1:]
 				}
-				// What is left are chains that others jump to: we cannot delete them.
 				if len(wanted) > 0 && wanted[0].Name == chain.Name {
 					table.Chains[i] = wanted[0]
+				} else { // empty: others jump there, so that we cannot delete it
+					table.Chains[i] = &Chain{Name: strings.Clone(chain.Name)}
 				}
 			}
 		}

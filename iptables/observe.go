@@ -83,7 +83,7 @@ func (o *Observation) jumps(table string, c *Chain) []string {
 			if o.Referenced[table] == nil {
 				o.Referenced[table] = map[string]bool{}
 			}
-			o.Referenced[table][target] = true
+			o.Referenced[table][strings.Clone(target)] = true // it outlives the chain
 		}
 	}
 	return rules

@@ -8,8 +8,8 @@ import (
 )
 
 // ParseSave reads the output of iptables-save(8), with or without counters
-// (-c); it is the inverse of Ruleset.String. Rule texts are substrings of the
-// input. A line that is none of the format's is an error that names the line.
+// (-c); it is the inverse of Ruleset.String. Chains are substrings of the input,
+// which stays in memory with them. A line that is none of the format's is an error that names the line.
 func ParseSave(save string) (Ruleset, error) {
 	var rs Ruleset
 	p := saveParser{}
@@ -90,7 +90,7 @@ func (p *saveParser) line(line string, rs *Ruleset) error {
 		if len(line) == 1 {
 			return fmt.Errorf("table without a name")
 		}
-		p.table, p.chains, p.last = line[1:], map[string]*Chain{}, nil
+		p.table, p.chains, p.last = strings.Clone(line[1:]), map[string]*Chain{}, nil
 		return nil
 	case p.table == "":
 		return fmt.Errorf("%q stands outside of a table", line)
