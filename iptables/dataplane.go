@@ -275,9 +275,15 @@ func (d *Dataplane) diff(have Observation, want *Compiled) *Patch {
 	if len(patch.Calls) < 2 || have.Own.Table(NAT).Chain(chainServices) != nil {
 		return patch
 	}
-	essential := Compile(nil, want.state.Essentials(), d.options())
-	first := Diff(have, essential.Ruleset, d.config.MaxNames)
-	have.Own = essential.Ruleset
+	essential := Compile(nil, want.state.Essentials(), d.options()).Ruleset
+	for i, table := range essential.Tables {
+		// Somebody has emptied nat alone: whom filter keeps out stays out.
+		if held := have.Own.Table(table.Name); held.Chain(chainServices) != nil {
+			essential.Tables[i] = held
+		}
+	}
+	first := Diff(have, essential, d.config.MaxNames)
+	have.Own = essential
 	rest := Diff(have, want.Ruleset, d.config.MaxNames)
 	patch.Calls = append(first.Calls, rest.Calls...)
 	return patch

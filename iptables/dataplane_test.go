@@ -571,6 +571,40 @@ func TestManyNamesGoInSeveralCallsEssentialsFirst(t *testing.T) {
 	}
 }
 
+// Somebody has loaded the nat table anew. Until it is as before, in many calls, nobody
+// gets to where the filter table keeps him from.
+func TestWhileNatComesBackFilterKeepsOut(t *testing.T) {
+	store := clustergen.Uniform(400, 2)
+	for i := range 400 {
+		service := clustergen.Service(i)
+		service.Spec.Type, service.Spec.LoadBalancerSourceRanges = corev1.ServiceTypeLoadBalancer, []string{"192.0.2.0/24"}
+		service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: fmt.Sprintf("198.51.%d.%d", i/200, 1+i%200)}}
+		store.SetService(service)
+	}
+	state := build(t, store)
+	before, kernel := iptablestest.New(), iptablestest.New()
+	apply(t, iptables.NewDataplane(before, config), state)
+	rules := parse(t, before).Table(iptables.Filter)
+	rules.Chains = slices.DeleteFunc(slices.Clone(rules.Chains), func(c *iptables.Chain) bool { return c.Policy != "" })
+	kernel.Must(iptables.Ruleset{Tables: []iptables.Table{rules}}.String())
+
+	drops := func() int { return strings.Count(kernel.String(), "-j DROP") }
+	want, calls := drops(), 0
+	chunked := config
+	chunked.MaxNames = 50
+	apply(t, iptables.NewDataplane(watched{kernel, func() {
+		if calls++; drops() != want {
+			t.Errorf("after call %d there are %d DROP, want %d", calls, drops(), want)
+		}
+	}}, chunked), state)
+	if calls < 8 || want < 400 {
+		t.Errorf("%d calls and %d DROP say nothing", calls, want)
+	}
+	if diff := cmp.Diff(before.String(), kernel.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // meddle is a stranger who changes one of our chains, or our rules of a built-in one,
 // and is noticed.
 func meddle(t *testing.T, kernel *iptablestest.Kernel, d *iptables.Dataplane, random *rand.Rand) {
