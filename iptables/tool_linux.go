@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -119,13 +120,29 @@ func (t *Tool) Save(ctx context.Context, table string) (string, error) {
 	var problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problem
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s-save: %w: %s", t.command, err, strings.TrimSpace(problem.String()))
+		return "", fmt.Errorf("%s-save: %w", t.command, failure(err, problem.String()))
 	}
 	if problem := incompatible(out.String()); problem != "" {
 		return "", fmt.Errorf("%s-save: %s somebody has written a rule there with nft that iptables cannot show, and that belongs in a table of its own: see nft list table %s %s",
 			t.command, problem, map[proxier.Family]string{proxier.IPv4: "ip", proxier.IPv6: "ip6"}[t.Family], table)
 	}
 	return out.String(), nil
+}
+
+// ErrNoKernel means that the kernel does not have what the nft variant speaks to, so
+// that there are no rules of it either.
+var ErrNoKernel = errors.New("the kernel has no nf_tables")
+
+// failure is the error of a tool that has read, with what it has said.
+func failure(err error, output string) error {
+	output = strings.TrimSpace(output)
+	// In words of the C library for what nfnetlink answers where nobody else does, or the
+	// kernel where there is no nfnetlink.
+	unknown := strings.Contains(output, "Invalid argument") || strings.Contains(output, "not supported")
+	if unknown && (strings.Contains(output, "Could not fetch rule set generation id") || strings.Contains(output, "Failed to initialize nft")) {
+		return fmt.Errorf("%w: %s", ErrNoKernel, output)
+	}
+	return fmt.Errorf("%w: %s", err, output)
 }
 
 // incompatible is the line of iptables-nft-save that stands for a table; empty where
@@ -205,7 +222,7 @@ func (t *Tool) SaveChain(ctx context.Context, table, chain string) (string, erro
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s -S: %w: %s", t.command, err, strings.TrimSpace(problem.String()))
+		return "", fmt.Errorf("%s -S: %w", t.command, failure(err, problem.String()))
 	}
 	return out.String(), nil
 }

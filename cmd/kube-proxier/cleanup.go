@@ -26,7 +26,8 @@ this node, whatever the mode is now: rules of both IP families and both variants
 of iptables, virtual servers of IPVS, the network device kube-ipvs0, and IP sets.
 Services are not reachable from this node afterwards. What belongs to others, the
 kubelet's rules among it, is not touched. What is removed is printed. Root is
-needed.
+needed. What cannot be read or written holds nothing else back; a variant that
+the kernel does not know is passed over with a warning.
 
 Virtual servers are ours at an address of kube-ipvs0, or at one of the node's own
 and a port of ipvs.nodePortRange; not in ipvs.excludeCIDRs. With mode ipvs and
@@ -81,18 +82,29 @@ func (p *program) cleanUp(cmd *cobra.Command, dryRun bool) error {
 }
 
 // allTools are those of both families and variants. One that is missing is an
-// error only where there are no others.
+// error only where there are no others. A variant that the kernel does not know has
+// nothing of ours.
 func allTools(cmd *cobra.Command) (tools []*iptables.Tool, problems []error) {
 	for _, family := range proxier.Families {
 		tool, err := iptables.FindTool(cmd.Context(), family)
-		if err != nil {
+		switch {
+		case err == nil:
+			tools = append(tools, tool)
+		case errors.Is(err, iptables.ErrNoKernel):
+			cmd.PrintErrln("warning:", err)
+		default:
 			problems = append(problems, fmt.Errorf("%s: %w", family, err))
 			continue
 		}
-		tools = append(tools, tool)
-		if other, err := tool.OtherVariant(); err == nil { // else there is nobody who could have used it
-			tools = append(tools, other)
+		other, err := tool.OtherVariant()
+		if err != nil {
+			continue // there is nobody who could have used it
 		}
+		if _, err := other.Read(cmd.Context(), iptables.Mangle); errors.Is(err, iptables.ErrNoKernel) {
+			cmd.PrintErrln("warning:", err)
+			continue
+		}
+		tools = append(tools, other)
 	}
 	if len(tools) > 0 {
 		for _, err := range problems {
@@ -176,38 +188,72 @@ func cleanUpVirtual(ctx context.Context, out io.Writer, here *host, family proxi
 // whether something is left.
 func cleanUpTables(ctx context.Context, out io.Writer, tool *iptables.Tool, dryRun bool) error {
 	left, err := change(ctx, out, tool, iptables.Cleanup, dryRun)
-	if err != nil || dryRun {
+	if dryRun {
 		return err
 	}
-	if names := chainNames(left.Own); len(names) > 0 {
-		return fmt.Errorf("these chains of ours are left, because rules of others lead to them or somebody put them back: %s", strings.Join(names, ", "))
+	if names := chainNames(left); len(names) > 0 {
+		err = errors.Join(err, fmt.Errorf("these chains of ours are left, because rules of others lead to them or somebody put them back: %s", strings.Join(names, ", ")))
 	}
-	return nil
+	return err
 }
 
-// change changes the tables of one variant, and returns what they hold then.
+// change changes the tables of one variant, and returns what they hold of ours then. A
+// table that cannot be read or written holds no other one back, and is not among them.
 func change(ctx context.Context, out io.Writer, tool *iptables.Tool,
 	decide func(iptables.Observation) *iptables.Patch, dryRun bool,
-) (iptables.Observation, error) {
-	have, err := tool.Observe(ctx)
-	if err != nil {
-		return have, err
+) (left iptables.Ruleset, err error) {
+	var problems []error
+	var patches []tablePatch
+	var written, deleted int
+	var diff strings.Builder
+	for _, table := range []string{iptables.NAT, iptables.Filter, iptables.Mangle} {
+		kernel, err := tool.Read(ctx, table)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		have := iptables.Observe(kernel)
+		patch := decide(have)
+		if len(patch.Calls) == 0 {
+			left.Tables = append(left.Tables, have.Own.Tables...)
+			continue
+		}
+		patches = append(patches, tablePatch{table, patch})
+		written, deleted = written+patch.Written, deleted+patch.Deleted
+		diff.WriteString(patch.Unified())
 	}
-	patch := decide(have)
-	if len(patch.Calls) == 0 {
+	switch {
+	case len(patches) > 0:
+		fmt.Fprintf(out, "# %s: write %d chains, delete %d\n%s", tool, written, deleted, diff.String())
+	case len(problems) == 0:
 		fmt.Fprintf(out, "# %s: nothing to do\n", tool)
-		return have, nil
 	}
-	fmt.Fprintf(out, "# %s: write %d chains, delete %d\n%s", tool, patch.Written, patch.Deleted, patch.Unified())
 	if dryRun {
-		return have, nil
+		return left, errors.Join(problems...)
 	}
-	for _, call := range patch.Calls {
+	for _, p := range patches {
+		own, err := p.apply(ctx, tool)
+		problems = append(problems, err)
+		left.Tables = append(left.Tables, own.Tables...)
+	}
+	return left, errors.Join(problems...)
+}
+
+// A tablePatch is what is to be done to one table.
+type tablePatch struct {
+	table string
+	*iptables.Patch
+}
+
+// apply returns what is there afterwards of ours.
+func (p tablePatch) apply(ctx context.Context, tool *iptables.Tool) (iptables.Ruleset, error) {
+	for _, call := range p.Calls {
 		if err := tool.Restore(ctx, call); err != nil {
-			return have, err
+			return iptables.Ruleset{}, fmt.Errorf("table %s: %w", p.table, err)
 		}
 	}
-	return tool.Observe(ctx)
+	kernel, err := tool.Read(ctx, p.table)
+	return iptables.Observe(kernel).Own, err
 }
 
 func chainNames(rules iptables.Ruleset) []string {
