@@ -3,6 +3,7 @@ package clustergen
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,16 +17,27 @@ import (
 // endpoints, on a node that is configured in some way.
 type Crowd struct {
 	// Config are fields of a KubeProxyConfiguration.
-	Config   map[string]any
-	Node     *corev1.Node
+	Config map[string]any
+	Node   *corev1.Node
+	// Others are further nodes, Devices the addresses of Node's devices where they are
+	// not those of its object.
+	Others   []*corev1.Node
+	Devices  []string
 	Services []*corev1.Service
 	Slices   []*discoveryv1.EndpointSlice
 }
 
 // NewCrowd is the crowd of a seed. Names are such that an API server takes them.
 func NewCrowd(seed uint64) *Crowd {
-	g := crowdMaker{Random{r: rand.New(rand.NewPCG(seed, 2))}}
+	g := crowdMaker{Random: Random{r: rand.New(rand.NewPCG(seed, 2))}}
 	c := &Crowd{Config: g.config(), Node: g.node()}
+	if g.chance(20) {
+		c.Others = []*corev1.Node{nodeAt("node2", node2Addresses...)}
+		g.elsewhere = node2Addresses
+	}
+	if g.chance(20) {
+		c.Devices = g.devices(c.Node)
+	}
 	for i := range 1 + g.r.IntN(6) {
 		s := g.service(i)
 		c.Services = append(c.Services, s)
@@ -34,7 +46,15 @@ func NewCrowd(seed uint64) *Crowd {
 	return c
 }
 
-type crowdMaker struct{ Random }
+// node2Addresses are those of the other node, where there is one.
+var node2Addresses = []string{"172.18.0.12", "fd00:172:18::12"} //nolint:gochecknoglobals // a constant list
+
+type crowdMaker struct {
+	Random
+
+	// elsewhere are addresses of other nodes.
+	elsewhere []string
+}
 
 // maybe is one of the values, or nil in as many percent of cases.
 func maybe[T any](g *crowdMaker, percent int, values ...T) *T {
@@ -80,21 +100,44 @@ func (g *crowdMaker) config() map[string]any {
 }
 
 func (g *crowdMaker) node() *corev1.Node {
-	n := &corev1.Node{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Node"},
-		ObjectMeta: metav1.ObjectMeta{Name: NodeName},
-	}
+	n := nodeAt(NodeName, "172.18.0.11", "fd00:172:18::11", "172.18.1.11")
 	if zone := maybe(g, 20, "zone-a", "zone-a", "zone-b", ""); zone != nil {
 		n.Labels = map[string]string{corev1.LabelTopologyZone: *zone}
 	}
 	n.Spec.PodCIDRs = pick(g.r, []string{"10.244.1.0/24", "fd00:10:244:1::/64"}, []string{"10.244.1.0/24"}, []string{"fd00:10:244:1::/64", "10.244.1.0/24"}, nil)
-	for _, a := range []string{"172.18.0.11", "fd00:172:18::11", "172.18.1.11"} {
-		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a})
-	}
 	if g.chance(20) { // a balancer that announces its address from the node
-		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: "203.0.113.1"})
+		n.Status.Addresses = append(n.Status.Addresses, externalAddress)
 	}
 	return n
+}
+
+// externalAddress is one that Services claim, too.
+var externalAddress = corev1.NodeAddress{Type: corev1.NodeExternalIP, Address: "203.0.113.1"} //nolint:gochecknoglobals // a constant
+
+func nodeAt(name string, internal ...string) *corev1.Node {
+	n := &corev1.Node{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Node"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+	}
+	for _, a := range internal {
+		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: a})
+	}
+	return n
+}
+
+// devices are those of a node in a cloud, which translates the address in the object
+// on the way, where a balancer has put another one.
+func (g *crowdMaker) devices(n *corev1.Node) []string {
+	var list []string
+	for _, a := range n.Status.Addresses {
+		if a != externalAddress {
+			list = append(list, a.Address)
+		}
+	}
+	if len(list) == len(n.Status.Addresses) {
+		n.Status.Addresses = append(n.Status.Addresses, externalAddress)
+	}
+	return append(list, "203.0.113.2")
 }
 
 func (g *crowdMaker) service(i int) *corev1.Service {
@@ -164,13 +207,13 @@ func (g *crowdMaker) addresses(i int, s *corev1.Service) {
 	public := []string{"203.0.113.1", "203.0.113.2", "2001:db8:113::1", "2001:db8:113::2"}
 	if g.chance(40) {
 		for range 1 + g.r.IntN(2) {
-			others := append(public, "172.18.0.11", "fd00:172:18::11", "10.96.0.1", "fd00:10:96::1", "127.0.0.1", "fe80::1", "203.000.113.001")
+			others := append(slices.Concat(public, g.elsewhere, g.elsewhere), "172.18.0.11", "fd00:172:18::11", "10.96.0.1", "fd00:10:96::1", "127.0.0.1", "fe80::1", "203.000.113.001")
 			spec.ExternalIPs = append(spec.ExternalIPs, pick(g.r, append(others, public...)...))
 		}
 	}
 	if g.chance(50) {
 		for range 1 + g.r.IntN(2) {
-			ingress := corev1.LoadBalancerIngress{IP: pick(g.r, public...), IPMode: maybe(g, 50, corev1.LoadBalancerIPModeVIP, corev1.LoadBalancerIPModeVIP, corev1.LoadBalancerIPModeProxy)}
+			ingress := corev1.LoadBalancerIngress{IP: pick(g.r, append(public, g.elsewhere...)...), IPMode: maybe(g, 50, corev1.LoadBalancerIPModeVIP, corev1.LoadBalancerIPModeVIP, corev1.LoadBalancerIPModeProxy)}
 			if g.chance(5) {
 				ingress = corev1.LoadBalancerIngress{Hostname: "balancer.example"}
 			}

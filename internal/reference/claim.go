@@ -179,21 +179,50 @@ func (w *World) places(s *corev1.Service) map[kind][]netip.Addr {
 	return places
 }
 
-// bound reports whether IPVS mode makes an address the node's: any of a Service
-// with ports, unless a device of the node has it.
+// bound reports whether IPVS mode makes an address the node's: any that a Service
+// serves a port at, unless it is the node's anyway, or rules serve that Service.
 func (w *World) bound(a netip.Addr) bool {
-	if w.isNode(a) {
+	if w.isNode(a) || slices.Contains(addressesOf(w.Node), a) {
 		return false
 	}
-	return slices.ContainsFunc(w.Services, func(s *corev1.Service) bool {
-		if !w.served(s, a.Is4()) || len(ports(s)) == 0 {
-			return false
-		}
-		for _, list := range w.places(s) {
-			if slices.Contains(list, a) {
+	for _, s := range w.Services {
+		for _, port := range ports(s) {
+			place := tracer.Packet{Protocol: strings.ToLower(string(port.Protocol)), Dst: a, DstPort: uint16(port.Port)} //nolint:gosec // ports checks it
+			first := w.claimants(place)
+			if len(first) > 0 && first[0].kind != nodePort && (first[0].kind == clusterIP || !w.atNode(first[0].service, a.Is4())) {
 				return true
 			}
 		}
-		return false
+	}
+	return false
+}
+
+// atNode reports whether one of a Service's external addresses is another node's, or
+// one of this node's that may be on no device: bound here, it would cut off the rest
+// of what is at that address.
+func (w *World) atNode(s *corev1.Service, v4 bool) bool {
+	var nodes []netip.Addr
+	for _, n := range w.Others {
+		nodes = append(nodes, addressesOf(n)...)
+	}
+	primary, _ := w.primary(v4)
+	for _, a := range addressesOf(w.Node) {
+		if a != primary {
+			nodes = append(nodes, a)
+		}
+	}
+	places := w.places(s)
+	return slices.ContainsFunc(slices.Concat(places[externalIP], places[loadBalancerIP]), func(a netip.Addr) bool {
+		return a.Is4() == v4 && slices.Contains(nodes, a)
 	})
+}
+
+func addressesOf(n *corev1.Node) []netip.Addr {
+	var list []netip.Addr
+	for _, entry := range n.Status.Addresses {
+		if a, ok := address(entry.Address); ok && (entry.Type == corev1.NodeInternalIP || entry.Type == corev1.NodeExternalIP) {
+			list = append(list, a)
+		}
+	}
+	return list
 }

@@ -31,6 +31,9 @@ func fileOf(t testing.TB, c *clustergen.Crowd, packets ...string) string {
 	}
 	section("config.yaml", c.Config)
 	objects := []any{c.Node}
+	for _, n := range c.Others {
+		objects = append(objects, n)
+	}
 	for _, s := range c.Services {
 		objects = append(objects, s)
 	}
@@ -38,6 +41,9 @@ func fileOf(t testing.TB, c *clustergen.Crowd, packets ...string) string {
 		objects = append(objects, s)
 	}
 	section("objects.yaml", objects...)
+	if len(c.Devices) > 0 {
+		fmt.Fprintf(&b, "-- devices --\n%s\n", strings.Join(c.Devices, "\n"))
+	}
 	fmt.Fprintf(&b, "-- packets --\n%s\n", strings.Join(packets, "\n"))
 	return b.String()
 }

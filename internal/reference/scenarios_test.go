@@ -18,7 +18,7 @@ import (
 func worldOf(t testing.TB, s *scenarios.Scenario, mode string) *World {
 	t.Helper()
 	w := &World{
-		NodeName: s.Config.NodeName, Node: s.Objects.Node, Addresses: s.Addresses(),
+		NodeName: s.Config.NodeName, Node: s.Objects.Node, Others: s.Objects.OtherNodes, Addresses: s.Addresses(),
 		Services: s.Objects.Services, Slices: s.Objects.EndpointSlices,
 	}
 	if err := yaml.Unmarshal([]byte(s.ConfigFile), &w.Config); err != nil {

@@ -31,11 +31,17 @@ func smallerThan(c *clustergen.Crowd) []*clustergen.Crowd {
 	var list []*clustergen.Crowd
 	add := func(change func(*clustergen.Crowd)) {
 		next := &clustergen.Crowd{
-			Config: maps.Clone(c.Config), Node: c.Node.DeepCopy(),
+			Config: maps.Clone(c.Config), Node: c.Node.DeepCopy(), Others: c.Others, Devices: c.Devices,
 			Services: slices.Clone(c.Services), Slices: slices.Clone(c.Slices),
 		}
 		change(next)
 		list = append(list, next)
+	}
+	if len(c.Others) > 0 {
+		add(func(n *clustergen.Crowd) { n.Others = nil })
+	}
+	if len(c.Devices) > 0 {
+		add(func(n *clustergen.Crowd) { n.Devices = nil })
 	}
 	for i := range c.Services {
 		add(func(n *clustergen.Crowd) { n.Services = slices.Delete(n.Services, i, i+1) })

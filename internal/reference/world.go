@@ -21,6 +21,8 @@ type World struct {
 	// NodeName is this node's name, Node its object.
 	NodeName string
 	Node     *corev1.Node
+	// Others are the other nodes.
+	Others []*corev1.Node
 	// Addresses are those of the node's devices.
 	Addresses []netip.Addr
 	Services  []*corev1.Service
