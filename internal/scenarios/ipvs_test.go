@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
+	"github.com/kube-proxier/kube-proxier/iptables/tracer"
 	"github.com/kube-proxier/kube-proxier/ipvs"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
 	"github.com/kube-proxier/kube-proxier/proxier"
@@ -30,6 +32,7 @@ func TestIPVS(t *testing.T) {
 					for _, features := range []iptables.Features{iptables.AllFeatures(), without} {
 						v := s.IPVS(nil, s.State(family), features)
 						checkVirtualPackets(t, s, v)
+						checkOwnSource(t, s, v)
 						checkParse(t, "", v.Rules.Ruleset)
 						checkVirtualParse(t, v)
 					}
@@ -59,6 +62,35 @@ func checkVirtualPackets(t *testing.T, s *Scenario, v *IPVS) {
 			continue
 		}
 		checkCase(t, why, c, tr)
+	}
+}
+
+// checkOwnSource has the node send to each Service address from that very address, as
+// it does where kube-ipvs0 has it. Nobody elsewhere could answer that.
+func checkOwnSource(t *testing.T, s *Scenario, v *IPVS) {
+	t.Helper()
+	tr, err := v.Tracer(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range v.Compiled.Servers {
+		at := server.Place.Addr
+		if !v.bound(at.Addr()) {
+			continue
+		}
+		p := tracer.Packet{
+			Protocol: strings.ToLower(string(server.Place.Protocol)), Src: at.Addr(), SrcPort: 40000, Dst: at.Addr(), DstPort: at.Port(),
+		}
+		result, err := tr.Trace(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range result.Outcomes {
+			here := slices.Contains(s.Addresses(), o.DNAT.Addr())
+			if o.Verdict == tracer.Accept && !here && !o.Masquerade && !o.SNAT.IsValid() {
+				t.Errorf("the node sends to %s with that address as source, and to %s, too", server.Place, o.DNAT)
+			}
+		}
 	}
 }
 
