@@ -127,6 +127,30 @@ func TestClientComesBackAfterTheServiceIsMadeAnew(t *testing.T) {
 	})
 }
 
+// A pod of the host network is at an address of the node itself.
+func TestClientFollowsAReplacedPodOfTheHostNetwork(t *testing.T) {
+	ways := map[string]func(s *stage) (from *testenv.Host, to netip.AddrPort){
+		"pod to cluster IP": func(s *stage) (*testenv.Host, netip.AddrPort) { return s.client, s.vip(53) },
+		"outside to node port": func(s *stage) (*testenv.Host, netip.AddrPort) {
+			return s.Client(), netip.AddrPortFrom(s.addr(s.node1.Host), nodePort)
+		},
+	}
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			eachFamily(t, func(t *testing.T, s *stage) {
+				s.serve("udp", s.node1.Host, 5353)
+				s.setService(exposed)
+				s.setEndpoints(s.node1.Host)
+				s.start(false)
+				conn := s.open(way(s))
+				s.answers(conn, "node1")
+				s.setEndpoints(s.next)
+				s.answers(conn, "new")
+			})
+		})
+	}
+}
+
 // The client began before there was anything to translate its packets.
 func TestClientThatWasThereFirst(t *testing.T) {
 	eachFamily(t, func(t *testing.T, s *stage) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,9 @@ func TestHealthTellsOfPassesThatFailAndOfTheNodesEnd(t *testing.T) {
 	s.restores.refuse("COMMIT")
 	s.iptables("iptables", "-t", "nat", "-F", "KUBE-POSTROUTING")
 	both("writes that fail", http.StatusServiceUnavailable, http.StatusServiceUnavailable)
+	if text := s.metrics(); !regexp.MustCompile(`(?m)^kubeproxy_proxy_healthz_total\{code="503"\} [1-9]`).MatchString(text) {
+		t.Errorf("answers with code 503 are not counted in\n%s", text)
+	}
 	s.expectStatus("an error of the iptables dataplane", func(page statusPage) bool {
 		return !page.Healthy && page.Families["IPv4"].Dataplanes[0].LastError.Message != ""
 	})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
 	"github.com/kube-proxier/kube-proxier/iptables"
@@ -238,7 +239,7 @@ func TestAPolicyWithoutLocalEndpointsIsCounted(t *testing.T) {
 	local := clustergen.Service(1)
 	policy := corev1.ServiceInternalTrafficPolicyLocal
 	local.Spec.InternalTrafficPolicy = &policy
-	s.store.SetService(local)
+	s.store.SetService(local.DeepCopy())
 	slice := clustergen.Slice(1, proxier.IPv4, 2, 0)
 	for i := range slice.Endpoints {
 		other := "other"
@@ -248,6 +249,20 @@ func TestAPolicyWithoutLocalEndpointsIsCounted(t *testing.T) {
 	s.pass()
 	s.expect("no endpoint here", map[string]float64{
 		passes + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="internal"}`: 1,
+		passes + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"}`: 0,
+	})
+	local.Spec.Type, local.Spec.ExternalTrafficPolicy = corev1.ServiceTypeNodePort, corev1.ServiceExternalTrafficPolicyLocal
+	local.Spec.Ports[0].NodePort = 30080
+	s.store.SetService(local.DeepCopy())
+	s.pass()
+	s.expect("no endpoint here for both policies", map[string]float64{
+		passes + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="internal"}`: 1,
+		passes + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"}`: 1,
+	})
+	s.store.DeleteEndpointSlice(types.NamespacedName{Namespace: slice.Namespace, Name: slice.Name})
+	s.pass()
+	s.expect("no endpoint anywhere", map[string]float64{
+		passes + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="internal"}`: 0,
 		passes + `no_local_endpoints_total{ip_family="IPv4",traffic_policy="external"}`: 0,
 	})
 }
