@@ -412,6 +412,9 @@ func (r fakeRules) Save(_ context.Context, table string) (string, error) {
 	}
 	return r[table], nil
 }
+func (r fakeRules) SaveChain(context.Context, string, string) (string, error) {
+	return "", errors.New("nobody looks at a single chain here")
+}
 func (r fakeRules) Restore(context.Context, string) error { return nil }
 
 // tableOf is a table with one rule.
