@@ -25,14 +25,10 @@ func newCleanup(p *program) *cobra.Command {
 this node, whatever the mode is now: rules of both IP families and both variants
 of iptables, virtual servers of IPVS, the network device kube-ipvs0, and IP sets.
 Services are not reachable from this node afterwards. What belongs to others, the
-<<<<<<< ours
-kubelet's rules among it, is not touched. What is removed is printed. Root is
-needed. What cannot be read or written holds nothing else back; a variant that
-the kernel does not know is passed over with a warning.
-=======
 kubelet's rules among it, is not touched. What is removed is printed, and what of
-ours is left because others use it is named. Root is needed.
->>>>>>> theirs
+ours is left because others use it is named. Root is needed. What cannot be read or
+written holds nothing else back; a variant that the kernel does not know is passed
+over with a warning.
 
 Virtual servers are ours at an address of kube-ipvs0, or at one of the node's own
 and a port of ipvs.nodePortRange; not in ipvs.excludeCIDRs. With mode ipvs and

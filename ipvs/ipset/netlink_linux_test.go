@@ -271,6 +271,10 @@ func (r tool) Save(_ context.Context, table string) (string, error) {
 	return run(r.t, "", r.name+"-save", "-t", table), nil
 }
 
+func (r tool) SaveChain(_ context.Context, table, chain string) (string, error) {
+	return run(r.t, "", r.name, "-t", table, "-S", chain), nil
+}
+
 func (r tool) Restore(_ context.Context, input string) error {
 	run(r.t, input, r.name+"-restore", "--noflush")
 	return nil
