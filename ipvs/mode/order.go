@@ -89,13 +89,13 @@ func (p lastTurn) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 }
 
 // OtherTurn is the plan at the place where it is not the rules' turn.
-type OtherTurn struct{}
+type OtherTurn struct{ nothing }
 
-// Empty is always true.
-func (OtherTurn) Empty() bool { return true }
+// nothing is a plan of no changes.
+type nothing struct{}
 
-// String is empty, as are the others.
-func (OtherTurn) String() string                                   { return "" }
-func (OtherTurn) Diff() string                                     { return "" }
-func (OtherTurn) Summary() proxier.Summary                         { return proxier.Summary{} }
-func (OtherTurn) Apply(context.Context) ([]proxier.Refusal, error) { return nil, nil }
+func (nothing) Empty() bool                                      { return true }
+func (nothing) String() string                                   { return "" }
+func (nothing) Diff() string                                     { return "" }
+func (nothing) Summary() proxier.Summary                         { return proxier.Summary{} }
+func (nothing) Apply(context.Context) ([]proxier.Refusal, error) { return nil, nil }
