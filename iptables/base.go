@@ -16,6 +16,10 @@ const accept = "ACCEPT"
 // same time hardly ever want the same one, which costs the later one a packet.
 const masqueradeRandomly = "-j MASQUERADE --random-fully"
 
+// requiringSNAT is kube-proxy's comment, and the kubelet's: up to 1.26 that one sees to
+// it each minute that the three rules for marked packets are there, word for word.
+const requiringSNAT = "kubernetes service traffic requiring SNAT"
+
 // The comments of jumps from built-in chains. Those that kube-proxy has are the
 // same, so that taking over leaves them alone where they come in the same order.
 const (
@@ -113,7 +117,7 @@ func (w *writer) postrouting() []string {
 	return append(rules,
 		fmt.Sprintf("-m mark ! --mark %s/%s -j RETURN", w.mark(), w.mark()),
 		fmt.Sprintf("-j MARK --set-xmark %s/0x0", w.mark()),
-		rule{comment: "masquerade what is marked", target: masqueradeRandomly}.String(),
+		rule{comment: requiringSNAT, target: masqueradeRandomly}.String(),
 	)
 }
 

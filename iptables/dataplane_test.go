@@ -266,6 +266,35 @@ func TestTheOrderOfJumpsIsTakenOver(t *testing.T) {
 	}
 }
 
+// Up to 1.26 the kubelet writes these rules, too, and appends what is missing each
+// minute. kube-proxy has the same ones.
+func TestTheKubeletFindsItsRules(t *testing.T) {
+	dump, err := os.ReadFile("../testdata/dumps/kube-proxy-iptables-legacy.v4.save")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := iptables.ParseSave(string(dump))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := iptables.Compile(nil, build(t, clustergen.Uniform(1, 1)), config.Options).Ruleset.Table(iptables.NAT)
+	for _, name := range []string{"KUBE-POSTROUTING", "KUBE-MARK-MASQ"} {
+		rules := theirs.Table(iptables.NAT).Chain(name).Rules
+		for _, rule := range rules {
+			if !slices.Contains(ours.Chain(name).Rules, rule) {
+				t.Errorf("%s has no %s", name, rule)
+			}
+		}
+		if len(rules) == 0 {
+			t.Errorf("there is nothing in %s", name)
+		}
+	}
+	jump := theirs.Table(iptables.NAT).Chain("POSTROUTING").Rules
+	if have := ours.Chain("POSTROUTING").Rules; !slices.Contains(jump, have[0]) {
+		t.Errorf("POSTROUTING has %q, want one of %q", have, jump)
+	}
+}
+
 func parse(t testing.TB, kernel *iptablestest.Kernel) iptables.Ruleset {
 	t.Helper()
 	rs, err := iptables.ParseSave(kernel.String())
