@@ -54,7 +54,7 @@ type Compiled struct {
 // give the same rules. prev may be nil; it only saves work, by sharing what did
 // not change.
 func Compile(prev *Compiled, state *proxier.State, options Options) *Compiled {
-	if prev == nil || !prev.options.equal(options) || !sameNode(prev.state, state) {
+	if prev == nil || !prev.options.equal(options) || !sameForRules(prev.state, state) {
 		prev = &Compiled{}
 	}
 	c := &Compiled{state: state, options: options}
@@ -84,20 +84,19 @@ func (o Options) equal(p Options) bool {
 	return true
 }
 
-// sameNode reports whether two States agree in all that shapes the rules of
+// sameForRules reports whether two States agree in all that shapes the rules of
 // Services that did not change.
-func sameNode(a, b *proxier.State) bool {
+func sameForRules(a, b *proxier.State) bool {
 	return a.Family == b.Family && a.LocalPods == b.LocalPods && a.MasqueradeAll == b.MasqueradeAll
 }
 
 // changes gathers the chains of one table that came and went.
 type changes struct {
-	forest
+	added   []*Chain
+	removed map[*Chain]bool
 }
 
-func newChanges() *changes {
-	return &changes{forest{removed: map[*Chain]bool{}}}
-}
+func newChanges() *changes { return &changes{removed: map[*Chain]bool{}} }
 
 // table is prev with the changes, and with the base chains, all sorted.
 func (c *changes) table(name string, prev Table, base []*Chain) Table {

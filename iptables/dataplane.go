@@ -173,20 +173,20 @@ func (d *Dataplane) observe(ctx context.Context) (now Observation, drift int, er
 	case believed != nil && doubt.Empty():
 		now = *believed
 	case believed != nil && !doubt.All:
-		if now, err = look(ctx, d.kernel, *believed, doubt); err == nil {
+		if now, err = readDoubted(ctx, d.kernel, *believed, doubt); err == nil {
 			break
 		}
 		fallthrough // the rules changed again while they were read
 	default:
 		var kernel Ruleset
-		if kernel, err = read(ctx, d.kernel, []string{NAT, Filter}); err != nil {
+		if kernel, err = readTables(ctx, d.kernel, []string{NAT, Filter}); err != nil {
 			return Observation{}, driftUnknown, err
 		}
 		now = Observe(kernel)
 	}
 	if believed != nil && !doubt.Empty() {
 		drift = driftNone
-		if !same(believed.Own, now.Own) {
+		if !sameRules(believed.Own, now.Own) {
 			drift = driftFound
 		}
 	}
@@ -194,8 +194,8 @@ func (d *Dataplane) observe(ctx context.Context) (now Observation, drift int, er
 	return now, drift, nil
 }
 
-// read reads tables.
-func read(ctx context.Context, k Kernel, tables []string) (Ruleset, error) {
+// readTables reads tables.
+func readTables(ctx context.Context, k Kernel, tables []string) (Ruleset, error) {
 	var rs Ruleset
 	for _, table := range tables {
 		text, err := k.Save(ctx, table)
@@ -298,7 +298,7 @@ func (d *Dataplane) apply(ctx context.Context, want *Compiled, patch *Patch) err
 	for i, call := range patch.Calls {
 		if err := d.kernel.Restore(ctx, call); err != nil {
 			if e, ok := asRefusal(err); ok {
-				e.Text = line(call, e.Line)
+				e.Text = nthLine(call, e.Line)
 			}
 			if len(patch.Calls) > 1 {
 				err = fmt.Errorf("call %d of %d: %w", i+1, len(patch.Calls), err)
@@ -316,8 +316,8 @@ func (d *Dataplane) apply(ctx context.Context, want *Compiled, patch *Patch) err
 	return nil
 }
 
-// line is line n of the text, counted from 1.
-func line(text string, n int) string {
+// nthLine is line n of the text, counted from 1.
+func nthLine(text string, n int) string {
 	for l := range strings.Lines(text) {
 		if n--; n == 0 {
 			return strings.TrimSuffix(l, "\n")

@@ -87,13 +87,13 @@ func (d *Doubt) String() string {
 	return strings.Join(places, ", ")
 }
 
-// look reads what is in doubt, and returns what the kernel holds if the rest is
+// readDoubted reads what is in doubt, and returns what the kernel holds if the rest is
 // as believed.
-func look(ctx context.Context, k Kernel, believed Observation, d Doubt) (Observation, error) {
+func readDoubted(ctx context.Context, k Kernel, believed Observation, d Doubt) (Observation, error) {
 	now := Observation{Referenced: maps.Clone(believed.Referenced), read: maps.Clone(believed.read)}
 	for _, table := range believed.Own.Tables {
 		if d.Tables[table.Name] {
-			kernel, err := read(ctx, k, []string{table.Name})
+			kernel, err := readTables(ctx, k, []string{table.Name})
 			if err != nil {
 				return Observation{}, err
 			}
@@ -167,9 +167,9 @@ func (t Table) with(name string, c *Chain) Table {
 	return Table{Name: t.Name, Chains: chains}
 }
 
-// same reports whether two Observations hold the same rules of ours. Where the
+// sameRules reports whether two Observations hold the same rules of ours. Where the
 // chains' pointers are equal it compares nothing else.
-func same(a, b Ruleset) bool {
+func sameRules(a, b Ruleset) bool {
 	equal := func(c, d *Chain) bool { return c == d || c.Name == d.Name && c.Equal(d) }
 	return slices.EqualFunc(a.Tables, b.Tables, func(t, u Table) bool {
 		return t.Name == u.Name && slices.EqualFunc(t.Chains, u.Chains, equal)

@@ -15,14 +15,13 @@ type filterTrees struct {
 }
 
 func (f *filterTrees) compile(w *writer, prev *filterTrees, c *changes) {
-	f.addresses = w.frontendTree(&prev.addresses, c, prefixAddressTree, w.state.Frontends, w.refuse)
-	f.nodePorts = w.frontendTree(&prev.nodePorts, c, prefixPortTree, w.state.NodePorts, w.refuse)
+	trees := forest{changes: c}
+	f.addresses = w.frontendTree(&prev.addresses, trees, prefixAddressTree, w.state.Frontends, w.refuse)
+	f.nodePorts = w.frontendTree(&prev.nodePorts, trees, prefixPortTree, w.state.NodePorts, w.refuse)
 	if w.virtual() {
-		c.forest.original = true
-		f.own = w.frontendTree(&prev.own, c, prefixOutputTree, w.state.Frontends, w.restrictOwn)
-		c.forest.original = false
+		f.own = w.frontendTree(&prev.own, forest{changes: c, original: true}, prefixOutputTree, w.state.Frontends, w.restrictOwn)
 	}
-	f.health = c.tree(prev.health, prefixHealthTree, w.healthEntries(prev.health))
+	f.health = trees.tree(prev.health, prefixHealthTree, w.healthEntries(prev.health))
 }
 
 // refuse are a frontend's rules in the filter table, which see only what the
@@ -38,7 +37,7 @@ func (w *writer) refuse(f *proxier.Frontend) []string {
 	case w.options.Refused[t]:
 		return nil
 	case pool.Verdict == proxier.Reject:
-		r := at(f, name+" has no endpoints")
+		r := matchPlace(f, name+" has no endpoints")
 		r.target = "-j REJECT --reject-with " + w.rejectWith()
 		return []string{r.String()}
 	case pool.Verdict == proxier.Drop:
@@ -61,13 +60,13 @@ func (w *writer) drop(f *proxier.Frontend, why string) []string {
 	var rules []string
 	if f.Kind != proxier.ClusterIP && answersItself(f) {
 		for _, sender := range w.sentOn(f) {
-			r := at(f, f.Target.Name.String()+" answers at its own address")
+			r := matchPlace(f, f.Target.Name.String()+" answers at its own address")
 			r.src, r.in, r.target = sender.src, sender.in, "-j RETURN"
 			r.matches = append(sender.matches, r.matches...)
 			rules = append(rules, r.String())
 		}
 	}
-	r := at(f, why)
+	r := matchPlace(f, why)
 	r.target = "-j DROP"
 	return append(rules, r.String())
 }

@@ -24,7 +24,7 @@ func HandBack(have Observation) *Patch {
 				flat.Chains = append(flat.Chains, &Chain{Name: c.Name, Policy: c.Policy, Rules: rules})
 			}
 		}
-		reached := reached(flat)
+		reached := reachable(flat)
 		flat.Chains = slices.DeleteFunc(flat.Chains, func(c *Chain) bool { return unknownToKubeProxy(c.Name) && !reached[c.Name] })
 		want.Tables = append(want.Tables, flat)
 	}
@@ -72,8 +72,8 @@ func chainsByName(table Table) map[string]*Chain {
 	return chains
 }
 
-// reached are the chains that packets may come to from a built-in one.
-func reached(table Table) map[string]bool {
+// reachable are the chains that packets may come to from a built-in one.
+func reachable(table Table) map[string]bool {
 	found, chains := map[string]bool{}, chainsByName(table)
 	var next []*Chain
 	for _, c := range table.Chains {

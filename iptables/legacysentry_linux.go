@@ -27,8 +27,8 @@ type legacySentry struct {
 
 // WatchTables returns the Sentry of the legacy variant, for the network
 // namespace of the calling thread. The Tool's own writes are not told from now
-// on. Who changes at the same time as we, and leaves the number of entries as it is,
-// is left to the regular comparison.
+// on. A change made during one of our writes that keeps the number of entries is found
+// by the regular comparison only.
 func WatchTables(tool *Tool, dataplane *Dataplane) (proxier.Sentry, error) {
 	socket, err := legacytable.Open(tool.Family == proxier.IPv6)
 	if err != nil {
@@ -50,7 +50,7 @@ func WatchTables(tool *Tool, dataplane *Dataplane) (proxier.Sentry, error) {
 // Watch implements proxier.Sentry.
 func (s *legacySentry) Watch(ctx context.Context, tell func(proxier.Drift)) error {
 	s.start(tell)
-	ticker := together(legacyPoll)
+	ticker := alignedTicker(legacyPoll)
 	defer ticker.Stop()
 	for s.lock.wait(ctx, ticker.C) {
 		if !s.mu.TryLock() {
@@ -66,9 +66,9 @@ func (s *legacySentry) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 	return errors.Join(ctx.Err(), err)
 }
 
-// together is a ticker that ticks when all of the same period do: the Sentries of
+// alignedTicker is a ticker that ticks when all of the same period do: the Sentries of
 // both families wake the processor once.
-func together(period time.Duration) *time.Ticker {
+func alignedTicker(period time.Duration) *time.Ticker {
 	ticker := time.NewTicker(period)
 	since := time.Duration(time.Now().UnixNano()) % period
 	time.AfterFunc(period-since, func() { ticker.Reset(period) })

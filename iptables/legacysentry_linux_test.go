@@ -10,9 +10,9 @@ func TestTickersTickTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const period = time.Second
 		<-time.After(300 * time.Millisecond)
-		first := together(period)
+		first := alignedTicker(period)
 		<-time.After(450 * time.Millisecond)
-		second := together(period)
+		second := alignedTicker(period)
 		<-time.After(period) // by then both have found the others
 		for range 3 {
 			a, b := <-first.C, <-second.C

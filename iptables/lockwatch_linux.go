@@ -83,9 +83,9 @@ func (l *lockWatch) drain() bool {
 	}
 }
 
-// pause lies at least between two looks because of the lock: there are programs
+// lockPause lies at least between two looks because of the lock: there are programs
 // that write without end.
-const pause = 50 * time.Millisecond
+const lockPause = 50 * time.Millisecond
 
 // wait returns when somebody may have given back the lock, or it is time to look in
 // any case; false when ctx ends.
@@ -100,7 +100,7 @@ func (l *lockWatch) wait(ctx context.Context, tick <-chan time.Time) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(time.Until(l.looked.Add(pause))):
+	case <-time.After(time.Until(l.looked.Add(lockPause))):
 		l.looked = time.Now()
 		return true
 	}

@@ -112,7 +112,7 @@ func (l *tableLookout) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 		_ = l.lock.close()
 		_ = l.names.Close() // which may be nil
 	}()
-	ticker := together(lookoutPoll)
+	ticker := alignedTicker(lookoutPoll)
 	defer ticker.Stop()
 	for l.lock.wait(ctx, ticker.C) {
 		if what := l.look(); what != "" {

@@ -13,10 +13,11 @@ type natTrees struct {
 }
 
 func (n *natTrees) compile(w *writer, prev *natTrees, c *changes) {
-	n.addresses = w.frontendTree(&prev.addresses, c, prefixAddressDispatch, w.state.Frontends, w.dispatch)
-	n.nodePorts = w.frontendTree(&prev.nodePorts, c, prefixPortDispatch, w.state.NodePorts, w.dispatch)
+	trees := forest{changes: c}
+	n.addresses = w.frontendTree(&prev.addresses, trees, prefixAddressDispatch, w.state.Frontends, w.dispatch)
+	n.nodePorts = w.frontendTree(&prev.nodePorts, trees, prefixPortDispatch, w.state.NodePorts, w.dispatch)
 	if !w.options.BPF {
-		n.hairpins.root = c.tree(prev.hairpins.root, prefixHairpinTree, w.hairpinEntries(prev.hairpins.root))
+		n.hairpins.root = trees.tree(prev.hairpins.root, prefixHairpinTree, w.hairpinEntries(prev.hairpins.root))
 	}
 }
 
@@ -40,7 +41,7 @@ func (t *frontendTree) rules() []string {
 
 // frontendTree hangs the rules of frontends, which are sorted, into a tree.
 // The rules of a frontend are those of its predecessor if it is the same.
-func (w *writer) frontendTree(prev *frontendTree, c *changes, prefix string,
+func (w *writer) frontendTree(prev *frontendTree, in forest, prefix string,
 	frontends []*proxier.Frontend, rules func(*proxier.Frontend) []string,
 ) frontendTree {
 	t := frontendTree{all: make([]frontendEntry, 0, len(frontends))}
@@ -69,7 +70,7 @@ func (w *writer) frontendTree(prev *frontendTree, c *changes, prefix string,
 			entries = append(entries, e.entry)
 		}
 	}
-	t.root = c.tree(prev.root, prefix, entries)
+	t.root = in.tree(prev.root, prefix, entries)
 	return t
 }
 
@@ -77,8 +78,8 @@ func placeOf(f *proxier.Frontend) place {
 	return place{f.Addr, protocolOf(f.Target), f.Port}
 }
 
-// at matches a frontend's place.
-func at(f *proxier.Frontend, comment string) rule {
+// matchPlace matches a frontend's place.
+func matchPlace(f *proxier.Frontend, comment string) rule {
 	r := rule{protocol: protocolOf(f.Target), comment: comment}
 	if f.Addr.IsValid() {
 		r.dst = single(f.Addr)
@@ -94,7 +95,7 @@ func (w *writer) dispatch(f *proxier.Frontend) []string {
 	if w.options.Refused[t] {
 		return nil
 	}
-	r := at(f, t.Name.String()+" "+f.Kind.String())
+	r := matchPlace(f, t.Name.String()+" "+f.Kind.String())
 	switch {
 	case w.virtual() && !f.AtOtherNode() && (f.Kind == proxier.ClusterIP || !hasShortCircuit(t)):
 		return nil

@@ -89,14 +89,14 @@ func (s *commitSentry) Watch(ctx context.Context, tell func(proxier.Drift)) erro
 // A commitWitness tells a Socket which commits are ours.
 type commitWitness struct{ socket *nftcommit.Socket }
 
-// large is the length of a write, in bytes, from which on announcing it costs more
+// largeWrite is the length of a write, in bytes, from which on announcing it costs more
 // than asking for the generation of nf_tables.
-const large = 64 << 10
+const largeWrite = 64 << 10
 
 func (w commitWitness) writing(input string) (started func(pid int), done func(error)) {
 	ended := func(error) {}
 	started = func(pid int) {
-		ended = w.socket.Own(nftcommit.Batch{PID: pid, Commits: strings.Count(input, "\nCOMMIT\n"), Large: len(input) >= large})
+		ended = w.socket.Own(nftcommit.Batch{PID: pid, Commits: strings.Count(input, "\nCOMMIT\n"), Large: len(input) >= largeWrite})
 	}
 	return started, func(err error) { ended(err) }
 }

@@ -248,5 +248,5 @@ func (t *Tool) run(ctx context.Context, suffix string, args ...string) *exec.Cmd
 // Read reads tables, what belongs to others included. One that does not exist is
 // not created, and not in the result.
 func (t *Tool) Read(ctx context.Context, tables ...string) (Ruleset, error) {
-	return read(ctx, t, slices.DeleteFunc(slices.Clone(tables), func(table string) bool { return !t.MayHold(table) }))
+	return readTables(ctx, t, slices.DeleteFunc(slices.Clone(tables), func(table string) bool { return !t.MayHold(table) }))
 }

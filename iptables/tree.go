@@ -57,25 +57,22 @@ type node struct {
 	chain    *Chain // nil for the root, whose rules stand in a chain with others
 }
 
-// A forest builds the trees of one table; it gathers which chains came and
-// which went since the tree before.
+// A forest builds trees of one table.
 type forest struct {
+	*changes
 	// original trees go by the destination a connection had before it was
 	// translated.
 	original bool
-
-	added   []*Chain
-	removed map[*Chain]bool
 }
 
 // tree builds the tree of the entries, which are sorted by place. prev may be
 // nil; parts that did not change are shared with it.
-func (f *forest) tree(prev *node, prefix string, entries []*entry) *node {
+func (f forest) tree(prev *node, prefix string, entries []*entry) *node {
 	return f.node(prev, "", prefix, entries, 0)
 }
 
 // node is so many levels below the root, which has no name. That of prev is the same.
-func (f *forest) node(prev *node, name, prefix string, entries []*entry, level int) *node {
+func (f forest) node(prev *node, name, prefix string, entries []*entry, level int) *node {
 	if prev != nil && slices.Equal(prev.entries, entries) {
 		return prev
 	}
@@ -102,7 +99,7 @@ func (f *forest) node(prev *node, name, prefix string, entries []*entry, level i
 
 // finish makes the node's chain, unless prev's is the same, and retires the
 // parts of prev that are not in n.
-func (f *forest) finish(prev, n *node, name string) {
+func (f forest) finish(prev, n *node, name string) {
 	if prev != nil {
 		for _, old := range prev.children {
 			if n.child(old.chain.Name) == nil {
@@ -124,7 +121,7 @@ func (f *forest) finish(prev, n *node, name string) {
 	f.added = append(f.added, n.chain)
 }
 
-func (f *forest) retire(n *node) {
+func (f forest) retire(n *node) {
 	f.removed[n.chain] = true
 	for _, child := range n.children {
 		f.retire(child)
@@ -160,7 +157,7 @@ type part struct {
 
 // split divides the entries of one chain into parts; a single part without a
 // match when they are few.
-func (f *forest) split(entries []*entry) []part {
+func (f forest) split(entries []*entry) []part {
 	total := 0
 	for _, e := range entries {
 		total += len(e.rules)
@@ -185,14 +182,14 @@ func (f *forest) split(entries []*entry) []part {
 // fence puts one rule before a root's parts, if all entries have an address
 // prefix in common: a packet that concerns no Service walks that rule and is
 // done.
-func (f *forest) fence(entries []*entry, parts []part) []part {
+func (f forest) fence(entries []*entry, parts []part) []part {
 	if common(entries).Bits() == 0 {
 		return parts
 	}
 	return []part{f.addressPart(entries)}
 }
 
-func (f *forest) splitByAddress(entries []*entry, length int) []part {
+func (f forest) splitByAddress(entries []*entry, length int) []part {
 	length = min(length, entries[0].addr.BitLen())
 	prefix := func(p place) netip.Prefix {
 		prefix, _ := p.addr.Prefix(length) // length is within the address
@@ -206,7 +203,7 @@ func (f *forest) splitByAddress(entries []*entry, length int) []part {
 }
 
 // addressPart is matched by the longest prefix that holds its entries.
-func (f *forest) addressPart(entries []*entry) part {
+func (f forest) addressPart(entries []*entry) part {
 	prefix := common(entries)
 	match := "-d " + prefix.String()
 	if f.original {
@@ -222,7 +219,7 @@ func common(entries []*entry) netip.Prefix {
 	return prefix
 }
 
-func (f *forest) splitByPort(entries []*entry, length int) []part {
+func (f forest) splitByPort(entries []*entry, length int) []part {
 	size := uint32(1) << (16 - min(length, 16))
 	start := func(p place) uint32 { return uint32(p.port) / size * size }
 	return group(entries, start, func(p place) (string, string) {
@@ -249,7 +246,7 @@ func group[K comparable](entries []*entry, key func(place) K, describe func(plac
 
 // matchPort matches the place's address, if it has one, its protocol and, where
 // last is not 0, ports of a range.
-func (f *forest) matchPort(p place, first, last uint16) string {
+func (f forest) matchPort(p place, first, last uint16) string {
 	r := rule{protocol: p.protocol}
 	switch {
 	case p.addr.IsValid() && f.original:

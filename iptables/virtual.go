@@ -72,7 +72,7 @@ func (w *writer) restrictionChain(t *proxier.Target) *Chain {
 // restrict are a restricted frontend's rules in the filter table: in INPUT, by
 // its address.
 func (w *writer) restrict(f *proxier.Frontend) []string {
-	r := at(f, f.Target.Name.String()+" sources")
+	r := matchPlace(f, f.Target.Name.String()+" sources")
 	r.target = jump(portChain(prefixSources, f.Target.Name))
 	return []string{r.String()}
 }
