@@ -17,5 +17,6 @@
 //
 // Nothing here does I/O or logs. What decides is told the time where it needs it,
 // such as a feud; clocks are read by what runs the picture above: the Reconciler, its
-// cycle of passes, which asks the Pacer when, its guard, and the Poll of a Sentry.
+// cycle of passes, which asks the Pacer when, its followers, its guard, and the Poll of
+// a Sentry.
 package proxier

@@ -15,7 +15,7 @@ func TestALostServerIsToldOnce(t *testing.T) {
 		ctx, c := quietly(t), &Contact{}
 		refused := errors.New("connection refused")
 		c.note(ctx, "nodes", refused)
-		time.Sleep(2 * lostAfter)
+		<-time.After(2 * lostAfter)
 		if logged(ctx) != "" {
 			t.Errorf("before all objects are there, somebody else tells of it; the log has:\n%s", logged(ctx))
 		}
@@ -23,9 +23,9 @@ func TestALostServerIsToldOnce(t *testing.T) {
 		c.follow()
 
 		c.note(ctx, "services", refused)
-		time.Sleep(lostAfter / 2)
+		<-time.After(lostAfter / 2)
 		c.note(ctx, "services", nil)
-		time.Sleep(lostAfter)
+		<-time.After(lostAfter)
 		if logged(ctx) != "" {
 			t.Errorf("a server that was restarted is none that is lost; the log has:\n%s", logged(ctx))
 		}
@@ -34,7 +34,7 @@ func TestALostServerIsToldOnce(t *testing.T) {
 		for range 4 {
 			c.note(ctx, "services", refused)
 			c.note(ctx, "nodes", refused)
-			time.Sleep(lostAfter / 2)
+			<-time.After(lostAfter / 2)
 		}
 		c.note(ctx, "nodes", nil)
 		if since, why := c.Lost(); !since.Equal(lost) || why != "services: connection refused" {
