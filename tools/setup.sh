@@ -31,7 +31,7 @@ race) # its runtime is linked by cgo
 	;;
 test)
 	needed=${CI:-false}
-	programs="$programs conntrack:conntrack ipset:ipset etcd:etcd-server ip:iproute2 modprobe:kmod xz:xz-utils"
+	programs="$programs nft:nftables conntrack:conntrack ipset:ipset etcd:etcd-server ip:iproute2 modprobe:kmod xz:xz-utils"
 	programs="$programs ipvsadm:ipvsadm qemu-system-x86_64:qemu-system-x86"
 	;;
 *)

@@ -48,19 +48,21 @@ func TestServiceIsServedFromCreationToDeletion(t *testing.T) {
 }
 
 // kubeadmConfig is the file that kubeadm makes for kube-proxy, with the
-// kubeconfig file of this stage.
-func (s *stage) kubeadmConfig() string {
+// kubeconfig file of this stage, and with further words in place of others.
+func (s *stage) kubeadmConfig(others ...string) string {
 	s.t.Helper()
 	text, err := os.ReadFile("../../proxier/config/testdata/kubeadm.yaml")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	const kubeconfig = "kubeconfig: /var/lib/kube-proxy/kubeconfig.conf"
-	if strings.Count(string(text), kubeconfig) != 1 {
-		s.t.Fatalf("the file of kubeadm does not say %q once", kubeconfig)
+	words := append([]string{"kubeconfig: /var/lib/kube-proxy/kubeconfig.conf", "kubeconfig: " + s.kubeconfig}, others...)
+	for i := 0; i < len(words); i += 2 {
+		if strings.Count(string(text), words[i]) != 1 {
+			s.t.Fatalf("the file of kubeadm does not say %q once", words[i])
+		}
 	}
 	path := filepath.Join(s.t.TempDir(), "config.conf")
-	if err := os.WriteFile(path, []byte(strings.Replace(string(text), kubeconfig, "kubeconfig: "+s.kubeconfig, 1)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.NewReplacer(words...).Replace(string(text))), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	return path

@@ -65,10 +65,12 @@ func TestFromKubeProxyAndBack(t *testing.T) {
 	})
 }
 
-// startKubeProxy runs kube-proxy as kubeadm configures it until it is healthy.
+// startKubeProxy runs kube-proxy as kubeadm configures it until it is healthy; but that
+// it leaves nf_conntrack_max alone, which it could only write on the host itself, and
+// does wherever that has another one.
 func (s *stage) startKubeProxy() *daemon {
 	s.t.Helper()
-	d := s.startProgram(testenv.KubeProxyProgram(), "--config="+s.kubeadmConfig(), "--hostname-override="+s.nodeName, "-v=2")
+	d := s.startProgram(testenv.KubeProxyProgram(), "--config="+s.kubeadmConfig("maxPerCore: null", "maxPerCore: 0"), "--hostname-override="+s.nodeName, "-v=2")
 	s.t.Cleanup(func() { // it does not end well when it is asked to
 		select {
 		case <-d.ended:

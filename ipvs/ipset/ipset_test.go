@@ -212,7 +212,7 @@ func TestAnyHistoryEndsInWhatIsWanted(t *testing.T) {
 			d := ipset.NewSets(kernel, proxier.IPv4, func(context.Context, *proxier.State) ([]ipset.Set, error) { return want, nil }, nil)
 			for range 10 {
 				want = randomWant(r)
-				for _, d := range []proxier.Dataplane{d, ipset.Rest{Sets: d}} {
+				for _, d := range []proxier.Dataplane{d, d.Rest()} {
 					plan, err := d.Plan(t.Context(), nil)
 					if err != nil {
 						t.Fatal(err)
@@ -231,7 +231,7 @@ func TestAnyHistoryEndsInWhatIsWanted(t *testing.T) {
 			}
 			kernel.FailDo = nil
 			settle(t, d)
-			settle(t, ipset.Rest{Sets: d})
+			settle(t, d.Rest())
 			settle(t, d)
 			settle(t, ipset.NewLeftovers(kernel, proxier.IPv4, func(context.Context, *proxier.State) ([]ipset.Set, error) { return want, nil }, nil))
 			have, _ := kernel.List(t.Context())
@@ -323,7 +323,7 @@ func TestTheRestIsDeletedLast(t *testing.T) {
 	pass := func() (first, rest string) {
 		t.Helper()
 		var scripts []string
-		for _, d := range []proxier.Dataplane{d, ipset.Rest{Sets: d}} {
+		for _, d := range []proxier.Dataplane{d, d.Rest()} {
 			plan, err := d.Plan(t.Context(), nil)
 			if err == nil {
 				_, err = plan.Apply(t.Context())

@@ -10,13 +10,21 @@ import (
 // A Rest is the dataplane that takes out of the sets of Sets what only the end of a
 // pass may take: see withRest. It comes when virtual servers and addresses are as
 // they should be.
-type Rest struct{ *Sets }
+type Rest struct{ sets *Sets }
+
+// Rest is the one of these sets.
+func (d *Sets) Rest() Rest { return Rest{d} }
 
 // Name is "ipset rest".
 func (Rest) Name() string { return "ipset rest" }
 
+// Forget makes the next Plan look at the kernel. It is safe to call from any
+// goroutine.
+func (r Rest) Forget() { r.sets.Forget() }
+
 // Plan compares what Sets has left with what the State asks for.
-func (d Rest) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
+func (r Rest) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, error) {
+	d := r.sets
 	want, have, forgets, err := d.look(ctx, state)
 	if err != nil {
 		return nil, err

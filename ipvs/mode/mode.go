@@ -77,7 +77,7 @@ func (d *Dataplanes) InOrder() []proxier.Dataplane {
 		d.Servers,
 		boundAddresses{d.Addresses, d.moved},
 		&rulesTurn{rulesOrder: d.rules, last: true},
-		ipset.Rest{Sets: d.Sets},
+		d.Sets.Rest(),
 		d.leftovers,
 	}
 }
