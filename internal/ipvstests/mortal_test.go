@@ -137,7 +137,7 @@ func (l *life) dead() bool { return l.last > 0 && l.writes >= l.last }
 func (l *life) reconciler(t *testing.T, store *proxier.Store, family proxier.Family, s settings) *proxier.Reconciler {
 	t.Helper()
 	tables := mortalTables{l.host.tables[family], l}
-	r, err := kernels{
+	r, _, err := kernels{
 		mode.Kernels{
 			Sets: mortalSets{l.host.sets, l}, Rules: tables, Tables: tables, Servers: mortalServers{l.host.servers[family], l},
 			Devices: device.NewCached(mortalDevices{l.host.devices, l}), Observe: tables.observe,

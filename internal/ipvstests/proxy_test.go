@@ -22,6 +22,7 @@ type proxy struct {
 	node       *testenv.Node
 	store      *proxier.Store
 	reconciler *proxier.Reconciler
+	rules      *iptables.Dataplane
 	kernel     *ipvs.Netlink
 	passes     passes
 }
@@ -44,11 +45,7 @@ func (p *passes) Synced(r proxier.Report) { *p = append(*p, r) }
 func newProxy(t *testing.T, node *testenv.Node, store *proxier.Store, family proxier.Family, s settings) *proxy {
 	t.Helper()
 	p := &proxy{node: node, store: store}
-	err := node.Do(func() (err error) {
-		p.reconciler, p.kernel, err = assemble(t.Context(), store, family, s)
-		return err
-	})
-	if err != nil {
+	if err := node.Do(func() error { return p.assemble(t.Context(), family, s) }); err != nil {
 		t.Fatal(err)
 	}
 	p.reconciler.Reporter = &p.passes
@@ -66,33 +63,32 @@ type kernels struct {
 }
 
 // assemble must be called in the node's namespace.
-func assemble(ctx context.Context, store *proxier.Store, family proxier.Family, s settings) (*proxier.Reconciler, *ipvs.Netlink, error) {
+func (p *proxy) assemble(ctx context.Context, family proxier.Family, s settings) error {
 	tool, err := iptables.FindTool(ctx, family)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	kernel, err := ipvs.Open(family)
-	if err != nil {
-		return nil, nil, err
+	if p.kernel, err = ipvs.Open(family); err != nil {
+		return err
 	}
-	r, err := kernels{
+	p.reconciler, p.rules, err = kernels{
 		mode.Kernels{
-			Sets: ipset.Netlink{}, Rules: tool, Tables: tool, Servers: kernel, Devices: device.NewCached(device.Netlink{}), Observe: tool.Observe,
+			Sets: ipset.Netlink{}, Rules: tool, Tables: tool, Servers: p.kernel, Devices: device.NewCached(device.Netlink{}), Observe: tool.Observe,
 		}, sysctl.Root, tool, tool.MaxNames(),
-	}.reconciler(store, family, s)
-	return r, kernel, err
+	}.reconciler(p.store, family, s)
+	return err
 }
 
 // reconciler has the dataplanes of IPVS mode in their order, after what the program
-// sets before its first pass.
-func (k kernels) reconciler(store *proxier.Store, family proxier.Family, s settings) (*proxier.Reconciler, error) {
+// sets before its first pass; and the one of rules.
+func (k kernels) reconciler(store *proxier.Store, family proxier.Family, s settings) (*proxier.Reconciler, *iptables.Dataplane, error) {
 	c, _, err := config.Load([]byte(testenv.Configuration), "node1")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	version, err := sysctl.KernelVersion(sysctl.Root)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rules := iptables.NewDataplane(k.tables, iptables.Config{
 		Options: iptables.Options{
@@ -108,7 +104,7 @@ func (k kernels) reconciler(store *proxier.Store, family proxier.Family, s setti
 	parameters := sysctl.New(k.sysctls, sysctl.IPVS(family, version, false))
 	return &proxier.Reconciler{
 		Store: store, Options: c.Options(family), Dataplanes: append([]proxier.Dataplane{parameters}, d.InOrder()...),
-	}, nil
+	}, rules, nil
 }
 
 // sync makes one pass, in which the kernel must take everything, and returns

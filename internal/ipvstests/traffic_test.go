@@ -22,19 +22,15 @@ type counting struct {
 func (p *proxy) count(t *testing.T, family proxier.Family) *counting {
 	t.Helper()
 	c := &counting{t: t, proxy: p, Meter: traffic.NewMeter(100)}
-	var rules *iptables.Dataplane
 	var servers *ipvs.Dataplane
 	for _, d := range p.reconciler.Dataplanes {
-		switch d := d.(type) {
-		case *iptables.Dataplane:
-			rules = d
-		case *ipvs.Dataplane:
+		if d, ok := d.(*ipvs.Dataplane); ok {
 			servers = d
 		}
 	}
 	err := p.node.Do(func() error {
 		tool, err := iptables.FindTool(t.Context(), family)
-		c.source = traffic.Both(ipvs.NewTraffic(family, servers), iptables.NewTraffic(tool, rules))
+		c.source = traffic.Both(ipvs.NewTraffic(family, servers), iptables.NewTraffic(tool, p.rules))
 		return err
 	})
 	if err != nil {
