@@ -41,7 +41,7 @@ test: kube-apiserver test-ipvs ## all tests; what needs root or a kernel feature
 	$(GO) test -timeout 20m ./...
 
 test-ipvs: setup build ## tests of IPVS, in a virtual machine unless this kernel has it
-	@$(GO) run ./internal/testenv/vm/cmd/vm test -t 15m $(IPVS) $(if $(IPVSFLAGS),-- $(IPVSFLAGS))
+	@$(GO) run ./internal/testenv/vm/cmd/vm test -t 25m $(IPVS) $(if $(IPVSFLAGS),-- $(IPVSFLAGS))
 
 race: kube-apiserver ## all tests with the race detector, but e2e: its daemon is a process without
 	@GO='$(GO)' tools/setup.sh race
