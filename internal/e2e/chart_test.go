@@ -163,10 +163,10 @@ func TestPodsAreReplacedForAnotherAPIServer(t *testing.T) {
 		t.Fatal("there is no DaemonSet")
 		return nil
 	}
-	first := template(chartServer)
+	first := template(chartNeeds)
 	for args, same := range map[string]bool{
 		chartServer + ",clusterCIDR=10.1.0.0/16,config.iptables.masqueradeAll=true": true,
-		"--set=apiServer=https://other.example:6443":                                false,
+		"--set=apiServer=https://other.example:6443,clusterCIDR=10.244.0.0/16":      false,
 	} {
 		if diff := cmp.Diff(first, template(args)); (diff == "") != same {
 			t.Errorf("%s: the pods are the same: %v, want %v: %s", args, !same, same, diff)

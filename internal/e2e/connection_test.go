@@ -115,8 +115,9 @@ func TestExpiredToken(t *testing.T) {
 		}
 	}
 	write("expired")
+	p.runInit()
 	rules := s.rules()
-	d := p.run()
+	d := p.runMain()
 	d.awaitLog("does not know this client")
 	if have := s.rules(); have != rules {
 		t.Errorf("without objects the rules became\n%s\nfrom\n%s", have, rules)

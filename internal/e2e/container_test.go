@@ -191,15 +191,27 @@ func isSet(set *bool) string {
 
 // run runs all init containers to their end, then the only other one.
 func (p *pod) run() *daemon {
-	t := p.stage.t
-	t.Helper()
+	p.stage.t.Helper()
+	p.runInit()
+	return p.runMain()
+}
+
+// runInit runs the init containers, one after the other.
+func (p *pod) runInit() {
+	p.stage.t.Helper()
 	for _, c := range p.spec.InitContainers {
 		d := p.start(c)
 		<-d.ended
 		if d.err != nil {
-			t.Fatalf("init container %s: %v", c.Name, d.err)
+			p.stage.t.Fatalf("init container %s: %v", c.Name, d.err)
 		}
 	}
+}
+
+// runMain starts the other container.
+func (p *pod) runMain() *daemon {
+	t := p.stage.t
+	t.Helper()
 	if len(p.spec.Containers) != 1 {
 		t.Fatalf("%d containers, want 1", len(p.spec.Containers))
 	}

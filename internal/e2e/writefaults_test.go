@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/kube-proxier/kube-proxier/internal/testenv"
+	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
 // A write that fails for a reason of its own says nothing about the Services:
@@ -83,12 +86,18 @@ func TestLockIsHeld(t *testing.T) {
 	}
 	m.writeMany(30, 0)
 	s.await("half a minute of waiting", func() string {
-		const calls = 2 * 4 // each waits for 5 s, and there is a pause between
-		if have := strings.Count(d.log.text(), "xtables lock"); have < calls {
-			return "too few complaints"
+		const calls = 4 // each waits for 5 s, and there is a pause between
+		for _, family := range proxier.Families {
+			sample := fmt.Sprintf(`kubeproxier_pass_failures_total{dataplane="iptables",ip_family=%q} `, family)
+			_, after, _ := strings.Cut(s.metrics(), sample)
+			count, _, _ := strings.Cut(after, "\n")
+			if have, err := strconv.Atoi(count); err != nil || have < calls {
+				return fmt.Sprintf("%s: %s passes have failed, want %d", family, count, calls)
+			}
 		}
 		return ""
 	})
+	d.awaitLog("xtables lock")
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_UN); err != nil {
 		t.Fatal(err)
 	}
