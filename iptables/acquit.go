@@ -145,8 +145,9 @@ func (c *Compiled) words() map[*proxier.Target]map[string]bool {
 	return words
 }
 
+// addWords leaves out our own chains, and with the comment what is the port's alone.
 func addWords(words map[string]bool, rule string) {
-	fields := strings.Fields(commentMatch.ReplaceAllLiteralString(rule, ""))
+	fields, _ := AppendWords(nil, rule) // we have made it
 	for i, flag := range fields[:max(0, len(fields)-1)] {
 		value := fields[i+1]
 		if (flag == "-p" || flag == "-m" || flag == "-j") && !strings.HasPrefix(value, "KUBE-") {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/kube-proxier/kube-proxier/iptables"
 )
 
 // A rule is one parsed rule. It matches when all its tests do, which are made
@@ -51,7 +53,7 @@ type module interface {
 
 // parse reads a rule in the form iptables-save prints, without "-A CHAIN".
 func (p *ruleParser) parse(text string) (rule, error) {
-	words, err := splitWords(p.words[:0], text)
+	words, err := iptables.AppendWords(p.words[:0], text)
 	if err != nil {
 		return rule{}, err
 	}

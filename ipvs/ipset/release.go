@@ -133,7 +133,7 @@ func setsOf(rule string) []string {
 		return nil
 	}
 	var names []string
-	words := wordsOf(rule)
+	words, _ := iptables.AppendWords(nil, rule) // iptables-save printed it
 	for i := 0; i+1 < len(words); i++ {
 		switch words[i] {
 		case "--comment": // which may say anything
@@ -143,30 +143,4 @@ func setsOf(rule string) []string {
 		}
 	}
 	return names
-}
-
-// wordsOf are a rule's words; a text in quotes is one.
-func wordsOf(rule string) []string {
-	var words []string
-	for rule = strings.TrimLeft(rule, " "); rule != ""; rule = strings.TrimLeft(rule, " ") {
-		end := wordEnd(rule)
-		words, rule = append(words, rule[:end]), rule[end:]
-	}
-	return words
-}
-
-// wordEnd is where the first word ends: at a space that is not in quotes.
-func wordEnd(text string) int {
-	quoted := false
-	for i := 0; i < len(text); i++ {
-		switch {
-		case text[i] == '\\':
-			i++ // which takes the meaning from the next
-		case text[i] == '"':
-			quoted = !quoted
-		case text[i] == ' ' && !quoted:
-			return i
-		}
-	}
-	return len(text)
 }

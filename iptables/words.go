@@ -1,14 +1,15 @@
-package tracer
+package iptables
 
 import (
 	"fmt"
 	"strings"
 )
 
-// splitWords cuts a rule into its words as iptables-restore(8) does: spaces
+// AppendWords cuts a rule into its words as iptables-restore(8) does: spaces
 // separate, a word in double quotes may hold spaces, and a backslash in quotes
-// takes the character after it literally. Words are appended to buf.
-func splitWords(buf []string, s string) ([]string, error) {
+// takes the character after it literally. Words are appended to buf. What
+// iptables-save prints is no error.
+func AppendWords(buf []string, s string) ([]string, error) {
 	for {
 		s = strings.TrimLeft(s, " ")
 		if s == "" {
