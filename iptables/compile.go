@@ -165,7 +165,7 @@ func (c *Compiled) compileServices(w *writer, prev *Compiled, nat, filter *chang
 	}
 	for _, service := range c.state.Services {
 		name := service.Objects.Name
-		for len(old) > 0 && old[0].before(name.Namespace, name.Name) {
+		for len(old) > 0 && proxier.CompareNames(old[0].service.Objects.Name, name) < 0 {
 			retire(old[0])
 			old = old[1:]
 		}
@@ -178,11 +178,6 @@ func (c *Compiled) compileServices(w *writer, prev *Compiled, nat, filter *chang
 	for _, gone := range old {
 		retire(gone)
 	}
-}
-
-func (s *compiledService) before(namespace, name string) bool {
-	n := s.service.Objects.Name
-	return n.Namespace < namespace || n.Namespace == namespace && n.Name < name
 }
 
 func compileService(w *writer, before *compiledService, service *proxier.Service, nat, filter *changes) *compiledService {

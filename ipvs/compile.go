@@ -72,9 +72,7 @@ func (a Address) Services() []types.NamespacedName {
 	for _, f := range a.Frontends {
 		names = append(names, f.Target.Name.NamespacedName)
 	}
-	slices.SortFunc(names, func(a, b types.NamespacedName) int {
-		return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name})
-	})
+	slices.SortFunc(names, proxier.CompareNames)
 	return slices.Compact(names)
 }
 

@@ -60,7 +60,7 @@ func (s *State) buildServices(prev *State, snapshot *Snapshot) *delta {
 	s.Services = make([]*Service, 0, len(snapshot.Services))
 	old := prev.Services
 	for _, objects := range snapshot.Services {
-		for len(old) > 0 && compareNames(old[0].Objects.Name, objects.Name) < 0 {
+		for len(old) > 0 && CompareNames(old[0].Objects.Name, objects.Name) < 0 {
 			d.remove(old[0])
 			old = old[1:]
 		}

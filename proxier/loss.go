@@ -58,7 +58,7 @@ func FindLoss(before, after *State) *Loss {
 			continue
 		}
 		loss.Before++
-		for len(rest) > 0 && compareNames(rest[0].Objects.Name, had.Objects.Name) < 0 {
+		for len(rest) > 0 && CompareNames(rest[0].Objects.Name, had.Objects.Name) < 0 {
 			rest = rest[1:]
 		}
 		if len(rest) > 0 && rest[0].Objects.Name == had.Objects.Name && rest[0].served() {

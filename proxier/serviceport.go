@@ -26,7 +26,7 @@ func (n ServicePortName) String() string {
 }
 
 func (n ServicePortName) compare(m ServicePortName) int {
-	return cmp.Or(compareNames(n.NamespacedName, m.NamespacedName),
+	return cmp.Or(CompareNames(n.NamespacedName, m.NamespacedName),
 		compareStrings(n.Port, m.Port), compareStrings(string(n.Protocol), string(m.Protocol)))
 }
 

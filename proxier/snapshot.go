@@ -37,7 +37,9 @@ type ServiceObjects struct {
 	Slices []*EndpointSlice
 }
 
-func compareNames(a, b types.NamespacedName) int {
+// CompareNames is the order of a Snapshot's and a State's Services: by namespace, then
+// by name.
+func CompareNames(a, b types.NamespacedName) int {
 	if c := compareStrings(a.Namespace, b.Namespace); c != 0 {
 		return c
 	}

@@ -112,7 +112,7 @@ func (s *State) HealthChecks() []HealthCheck {
 // Service is the one of that name; nil where there is none.
 func (s *State) Service(name types.NamespacedName) *Service {
 	i, found := slices.BinarySearchFunc(s.Services, name, func(service *Service, name types.NamespacedName) int {
-		return compareNames(service.Objects.Name, name)
+		return CompareNames(service.Objects.Name, name)
 	})
 	if !found {
 		return nil

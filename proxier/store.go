@@ -116,12 +116,12 @@ func (s *Store) Snapshot() *Snapshot {
 
 // mergeChanged is s.sorted with the names in s.unsorted brought up to date.
 func (s *Store) mergeChanged() []*ServiceObjects {
-	changed := slices.SortedFunc(maps.Keys(s.unsorted), compareNames)
+	changed := slices.SortedFunc(maps.Keys(s.unsorted), CompareNames)
 	merged := make([]*ServiceObjects, 0, len(s.services))
 	old := s.sorted
 	for _, name := range changed {
 		i, found := slices.BinarySearchFunc(old, name, func(o *ServiceObjects, name types.NamespacedName) int {
-			return compareNames(o.Name, name)
+			return CompareNames(o.Name, name)
 		})
 		merged = append(merged, old[:i]...)
 		if found {

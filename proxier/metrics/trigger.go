@@ -32,7 +32,7 @@ func (t *triggers) look(services []*proxier.Service) {
 			old = old[1:] // the usual case: it did not change
 			continue
 		}
-		for len(old) > 0 && before(old[0], s) {
+		for len(old) > 0 && proxier.CompareNames(old[0].Objects.Name, s.Objects.Name) < 0 {
 			old = old[1:]
 		}
 		var was []*proxier.EndpointSlice
@@ -47,15 +47,6 @@ func (t *triggers) look(services []*proxier.Service) {
 		}
 	}
 	t.seen, t.started = services, true
-}
-
-// before is the order of a State's Services.
-func before(a, b *proxier.Service) bool {
-	x, y := a.Objects.Name, b.Objects.Name
-	if x.Namespace != y.Namespace {
-		return x.Namespace < y.Namespace
-	}
-	return x.Name < y.Name
 }
 
 func (t *triggers) addChanged(was, are []*proxier.EndpointSlice) {
