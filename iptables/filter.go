@@ -42,7 +42,7 @@ func (w *writer) refuse(f *proxier.Frontend) []string {
 		return []string{r.String()}
 	case pool.Verdict == proxier.Drop:
 		return w.drop(f, name+" has no local endpoints")
-	case f.Restricted() && w.virtual() && !f.AtOtherNode():
+	case f.Restricted() && w.virtual() && !f.AtNodeAddress():
 		return w.restrict(f)
 	case f.Restricted():
 		return w.drop(f, name+" is not for this source")

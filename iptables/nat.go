@@ -97,7 +97,7 @@ func (w *writer) dispatch(f *proxier.Frontend) []string {
 	}
 	r := matchPlace(f, t.Name.String()+" "+f.Kind.String())
 	switch {
-	case w.virtual() && !f.AtOtherNode() && (f.Kind == proxier.ClusterIP || !hasShortCircuit(t)):
+	case w.virtual() && !f.AtNodeAddress() && (f.Kind == proxier.ClusterIP || !hasShortCircuit(t)):
 		return nil
 	case f.Kind == proxier.ClusterIP:
 		return w.dispatchClusterIP(r, t)

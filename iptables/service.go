@@ -89,7 +89,7 @@ func (w *writer) externalChain(t *proxier.Target) *Chain {
 	}
 	add(rule{comment: name + " from this node", matches: []string{srcLocal}, target: jump(chainMarkMasq)}.String())
 	add(toPool(rule{comment: name + " from this node", matches: []string{srcLocal}}, t, t.ShortCircuit))
-	if t.External.Verdict == proxier.Accept && (!w.virtual() || t.AtOtherNode) {
+	if t.External.Verdict == proxier.Accept && (!w.virtual() || t.AtNodeAddress) {
 		add(toPool(rule{}, t, t.External))
 	}
 	return c

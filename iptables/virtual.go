@@ -36,7 +36,7 @@ func setMatch(name, flags string) string { return "-m set --match-set " + name +
 // not get to IPVS: the rules serve all external frontends of such a port, as in
 // iptables mode.
 func (w *writer) virtualChains(t *proxier.Target) (nat, filter []*Chain) {
-	if t.AtOtherNode {
+	if t.AtNodeAddress {
 		return w.chainsOf(t, t.ShortCircuit, t.External), nil
 	}
 	if t.AllowedSources != nil && len(t.LoadBalancerIPs) > 0 && t.External.Verdict == proxier.Accept {
@@ -80,7 +80,7 @@ func (w *writer) restrict(f *proxier.Frontend) []string {
 // restrictOwn are the same in OUTPUT, where IPVS has rewritten the destination:
 // conntrack remembers the original one.
 func (w *writer) restrictOwn(f *proxier.Frontend) []string {
-	if w.options.Refused[f.Target] || f.AtOtherNode() || !f.Restricted() || f.Target.External.Verdict != proxier.Accept {
+	if w.options.Refused[f.Target] || f.AtNodeAddress() || !f.Restricted() || f.Target.External.Verdict != proxier.Accept {
 		return nil
 	}
 	return []string{rule{

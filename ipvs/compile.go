@@ -99,7 +99,7 @@ func Compile(prev *Compiled, state *proxier.State, options Options) *Compiled {
 	c.Servers = c.mergeServers()
 	c.Addresses = addresses(state.Frontends)
 	c.Sets = c.compileSets(prev.Sets)
-	c.Problems = append(c.schedulerProblems(), c.otherNodeProblems()...)
+	c.Problems = append(c.schedulerProblems(), c.nodeAddressProblems()...)
 	return c
 }
 
@@ -141,7 +141,7 @@ func PoolOf(f *proxier.Frontend) proxier.Pool {
 // served reports whether there is a virtual server for the frontend. Rules serve
 // what is at another node's address, which must not attract all that is sent there.
 func served(f *proxier.Frontend) bool {
-	if f.AtOtherNode() {
+	if f.AtNodeAddress() {
 		return false
 	}
 	pool := PoolOf(f)
@@ -210,8 +210,8 @@ func appendServer(servers []*VirtualServer, v *VirtualServer) []*VirtualServer {
 
 // addresses groups sorted frontends by address, but for those that rules serve.
 func addresses(frontends []*proxier.Frontend) []Address {
-	if slices.ContainsFunc(frontends, (*proxier.Frontend).AtOtherNode) {
-		frontends = slices.DeleteFunc(slices.Clone(frontends), (*proxier.Frontend).AtOtherNode)
+	if slices.ContainsFunc(frontends, (*proxier.Frontend).AtNodeAddress) {
+		frontends = slices.DeleteFunc(slices.Clone(frontends), (*proxier.Frontend).AtNodeAddress)
 	}
 	out := make([]Address, 0, len(frontends))
 	start := 0

@@ -98,7 +98,7 @@ func (s *State) nextService(before *Service, objects *ServiceObjects, d *delta, 
 
 // movedBy reports whether other nodes make a difference to the Service.
 func (s *Service) movedBy(others *OtherNodes, node Node) bool {
-	return slices.ContainsFunc(s.Targets, func(t *Target) bool { return t.AtOtherNode != atOtherNode(t.ServicePort, others, node) })
+	return slices.ContainsFunc(s.Targets, func(t *Target) bool { return t.AtNodeAddress != atNodeAddress(t.ServicePort, others, node) })
 }
 
 func buildService(objects *ServiceObjects, options Options, node Node, others *OtherNodes) *Service {
@@ -112,7 +112,7 @@ func buildService(objects *ServiceObjects, options Options, node Node, others *O
 	s.problems = append(s.problems, problems...)
 	for _, port := range ports {
 		t := newTarget(port, endpoints[portKey{port.Name.Port, port.Name.Protocol}], node)
-		t.AtOtherNode = atOtherNode(port, others, node)
+		t.AtNodeAddress = atNodeAddress(port, others, node)
 		s.Targets = append(s.Targets, t)
 		s.frontends = append(s.frontends, frontends(t)...)
 	}

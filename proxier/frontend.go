@@ -42,9 +42,9 @@ func (f *Frontend) Restricted() bool {
 	return f.Kind == LoadBalancerIP && f.Target.AllowedSources != nil
 }
 
-// AtOtherNode reports whether it is one of the external frontends of a Target with
-// an address of another node.
-func (f *Frontend) AtOtherNode() bool { return f.Kind != ClusterIP && f.Target.AtOtherNode }
+// AtNodeAddress reports whether it is one of the external frontends of a Target with
+// an address of a node.
+func (f *Frontend) AtNodeAddress() bool { return f.Kind != ClusterIP && f.Target.AtNodeAddress }
 
 // String is such as "10.96.0.10:53/udp" or "*:30053/udp" for a node port.
 func (f *Frontend) String() string {

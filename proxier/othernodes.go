@@ -25,9 +25,9 @@ func (n *OtherNodes) Have(addr netip.Addr) bool { return n != nil && n.addrs[add
 // mayHave reports whether the address is another node's or may be one.
 func (n *OtherNodes) mayHave(addr netip.Addr) bool { return n != nil && (n.Unknown || n.addrs[addr]) }
 
-// atOtherNode reports whether one of the port's external addresses is, or may be,
+// atNodeAddress reports whether one of the port's external addresses is, or may be,
 // another node's, or one of this node's that may be on none of its devices.
-func atOtherNode(port *ServicePort, others *OtherNodes, node Node) bool {
+func atNodeAddress(port *ServicePort, others *OtherNodes, node Node) bool {
 	claimed := func(addr netip.Addr) bool { return others.mayHave(addr) || node.MayLackDevice(addr) }
 	return slices.ContainsFunc(port.ExternalIPs, claimed) || slices.ContainsFunc(port.LoadBalancerIPs, claimed)
 }

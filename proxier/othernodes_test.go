@@ -47,13 +47,13 @@ func TestAddressesOfOtherNodes(t *testing.T) {
 	} {
 		step.do()
 		next := proxier.Build(state, store.Snapshot(), options)
-		if have := next.Services[1].Targets[0].AtOtherNode; have != step.claimed {
+		if have := next.Services[1].Targets[0].AtNodeAddress; have != step.claimed {
 			t.Errorf("%s: at another node: %v, want %v", step.name, have, step.claimed)
 		}
 		if same := next.Services[1] == state.Services[1]; same != step.same {
 			t.Errorf("%s: the Service is the same: %v, want %v", step.name, same, step.same)
 		}
-		if next.Services[0] != state.Services[0] || next.Services[0].Targets[0].AtOtherNode {
+		if next.Services[0] != state.Services[0] || next.Services[0].Targets[0].AtNodeAddress {
 			t.Errorf("%s: a Service that claims nothing is another", step.name)
 		}
 		state = next
@@ -101,7 +101,7 @@ func TestWhoWantsOtherNodes(t *testing.T) {
 		options := clustergen.Options(proxier.IPv4)
 		options.ExternalIPs = test.externalIPs
 		for target := range proxier.Build(nil, store.Snapshot(), options).Targets {
-			if target.AtOtherNode && !test.want {
+			if target.AtNodeAddress && !test.want {
 				t.Errorf("%s: a Service waits for nodes that nobody wants", test.name)
 			}
 		}

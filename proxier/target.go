@@ -63,10 +63,10 @@ type Target struct {
 	ShortCircuit Pool
 	// AllowedSources may use the load balancer addresses; nil lets everybody in.
 	AllowedSources []netip.Prefix
-	// AtOtherNode is whether one of the external addresses belongs to another
+	// AtNodeAddress is whether one of the external addresses belongs to another
 	// node, or may do so, or to this one without being on a device of it: beside
 	// the primary address. No dataplane may bind such an address to this node.
-	AtOtherNode bool
+	AtNodeAddress bool
 	// Endpoints are all that the slices name, whatever their condition.
 	Endpoints []Endpoint
 }

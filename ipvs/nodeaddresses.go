@@ -8,12 +8,12 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// otherNodeProblems tells of Services that have an address of another node, or one of
+// nodeAddressProblems tells of Services that have an address of another node, or one of
 // this node's that may be on none of its devices.
-func (c *Compiled) otherNodeProblems() []proxier.Problem {
+func (c *Compiled) nodeAddressProblems() []proxier.Problem {
 	var problems []proxier.Problem
 	for _, service := range c.state.Services {
-		if len(service.Targets) == 0 || !service.Targets[0].AtOtherNode { // all ports of a Service have the same addresses
+		if len(service.Targets) == 0 || !service.Targets[0].AtNodeAddress { // all ports of a Service have the same addresses
 			continue
 		}
 		t := service.Targets[0]
@@ -23,7 +23,7 @@ func (c *Compiled) otherNodeProblems() []proxier.Problem {
 		}{{"spec.externalIPs", t.ExternalIPs}, {"status.loadBalancer.ingress", t.LoadBalancerIPs}} {
 			for _, addr := range claim.addrs {
 				if whose := c.nodeOf(addr); whose != "" {
-					problems = append(problems, atOtherNode(t.Name.NamespacedName, claim.field, addr, whose))
+					problems = append(problems, atNodeAddress(t.Name.NamespacedName, claim.field, addr, whose))
 				}
 			}
 		}
@@ -42,7 +42,7 @@ func (c *Compiled) nodeOf(addr netip.Addr) string {
 	return ""
 }
 
-func atOtherNode(service types.NamespacedName, field string, addr netip.Addr, whose string) proxier.Problem {
+func atNodeAddress(service types.NamespacedName, field string, addr netip.Addr, whose string) proxier.Problem {
 	return proxier.Problem{
 		Kind: "Service", Namespace: service.Namespace, Name: service.Name, Field: field, Value: addr.String(),
 		Reason: "is " + whose + " could not be reached from here if it was bound to kube-ipvs0: " +
