@@ -21,9 +21,7 @@ import (
 // A table full of others' flows is read without keeping them, and what is not
 // UDP does not even come out of the kernel.
 func TestALargeTableOfOthers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("fills a table of connections: left out by -short")
-	}
+	testenv.Long(t, testing.Short(), "fills a table of connections")
 	testenv.Need(t, testenv.Root)
 	const tcp, udp = 400_000, 100_000
 	roomFor(t, tcp+udp)

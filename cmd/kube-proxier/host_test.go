@@ -8,11 +8,14 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 )
 
-func TestIPVSModeOnAKernelWithoutIPVS(t *testing.T) {
-	if testenv.IPVS.Check() == nil {
-		t.Skip("this kernel has IPVS")
-	}
+func TestIPVSModeNeedsIPVS(t *testing.T) {
 	_, err := newHost(t.Context(), &config.Config{Mode: config.ModeIPVS})
+	if testenv.IPVS.Check() == nil {
+		if err != nil && strings.Contains(err.Error(), "choose mode iptables") {
+			t.Errorf("this kernel has IPVS, but: %v", err)
+		}
+		return
+	}
 	if err == nil {
 		t.Fatal("the host is good enough")
 	}

@@ -93,9 +93,7 @@ func TestServiceAccountAndEnvironmentLeadToTheAPIServer(t *testing.T) {
 // A token that the server does not take is said to be one; the next one in its
 // file is used without a restart, and nothing is changed before.
 func TestExpiredToken(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for up to a minute, until client-go reads a token's file again: left out by -short")
-	}
+	testenv.Long(t, testing.Short(), "waits for up to a minute, until client-go reads a token's file again")
 	t.Parallel()
 	s := newStage(t, testenv.VariantNFT)
 	dir, err := testenv.VariantNFT.PathDir(t.TempDir())

@@ -67,6 +67,15 @@ func Lacking(t TB, what string, err error) {
 	}
 }
 
+// Long is for a test that takes minutes: -short leaves it out, but not under CI=true.
+// Short is testing.Short(), and why says what takes so long.
+func Long(t TB, short bool, why string) {
+	t.Helper()
+	if short {
+		Lacking(t, "time", errors.New(why+": left out by -short"))
+	}
+}
+
 // StartCluster is NewCluster for the length of a test.
 func StartCluster(t TB) *Cluster {
 	t.Helper()

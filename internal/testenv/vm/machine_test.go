@@ -16,9 +16,7 @@ import (
 // needMachine skips where no machine can be started, or fails under CI=true.
 func needMachine(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("boots a machine")
-	}
+	testenv.Long(t, testing.Short(), "boots a machine")
 	_, err := prerequisites(t.Context(), t.Output())
 	testenv.Lacking(t, "to boot a machine", err)
 }
