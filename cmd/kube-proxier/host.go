@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/klog/v2"
 
 	"github.com/kube-proxier/kube-proxier/conntrack"
@@ -227,8 +228,8 @@ func (h *host) reportForeign(ctx context.Context, family proxier.Family, kernel 
 // wanted.
 func foreignServers(list []*ipvs.VirtualServer, o ipvs.Ownership, family proxier.Family, addresses ipvs.Addresses) []*ipvs.VirtualServer {
 	nothing := ipvs.Compile(nil, &proxier.State{Family: family}, ipvs.Options{})
-	own := o.Own(list, nothing, addresses, nil)
-	return slices.DeleteFunc(slices.Clone(list), func(v *ipvs.VirtualServer) bool { return slices.Contains(own, v) })
+	own := sets.New(o.Own(list, nothing, addresses, nil)...)
+	return slices.DeleteFunc(slices.Clone(list), own.Has)
 }
 
 // watch lets the dataplanes look again when an address of this host comes or

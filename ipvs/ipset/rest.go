@@ -3,6 +3,7 @@ package ipset
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -45,14 +46,7 @@ func (r Rest) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, err
 // more, packets are kept before its virtual server goes, for the host itself would
 // answer there.
 func withRest(family proxier.Family, have, want []Set) []Set {
-	served := map[Entry]bool{}
-	for _, w := range want {
-		if isServed(family, w.Name) {
-			for _, e := range w.Entries {
-				served[e] = true
-			}
-		}
-	}
+	served := sync.OnceValue(func() map[Entry]bool { return servedEntries(family, want) })
 	out := slices.Clone(want)
 	for i, w := range want {
 		at := slices.IndexFunc(have, func(h Set) bool { return h.Name == w.Name })
@@ -61,13 +55,26 @@ func withRest(family proxier.Family, have, want []Set) []Set {
 		}
 		_, extra := differences(have[at].Entries, w.Entries)
 		if isServed(family, w.Name) {
-			extra = slices.DeleteFunc(extra, func(e Entry) bool { return !served[e] })
+			extra = slices.DeleteFunc(extra, func(e Entry) bool { return !served()[e] })
 		}
 		if len(extra) > 0 {
 			out[i] = New(w.Name, w.Type, w.Family, slices.Concat(w.Entries, extra))
 		}
 	}
 	return out
+}
+
+// servedEntries are the addresses and ports that the host's guard lets through.
+func servedEntries(family proxier.Family, want []Set) map[Entry]bool {
+	served := map[Entry]bool{}
+	for _, w := range want {
+		if isServed(family, w.Name) {
+			for _, e := range w.Entries {
+				served[e] = true
+			}
+		}
+	}
+	return served
 }
 
 // isServed reports whether a set holds the addresses and ports that the host's guard
