@@ -131,11 +131,7 @@ func TestTheTableIsReadOnlyWhenSomethingOfUDPChanged(t *testing.T) {
 
 func looked(t *testing.T, p proxier.Plan) bool {
 	t.Helper()
-	looker, ok := p.(proxier.Looker)
-	if !ok {
-		t.Fatalf("%T does not tell whether it has looked", p)
-	}
-	return looker.Looked()
+	return !p.Findings().Remembered
 }
 
 // A family that the cluster does not have costs no look at a table that may be large.

@@ -26,8 +26,10 @@ type plan struct {
 // complete reports whether the plan has all there is to delete.
 func (p *plan) complete() bool { return !p.more && p.interrupted == nil }
 
-// Looked reports whether the table was read. It implements proxier.Looker.
-func (p *plan) Looked() bool { return p.dataplane != nil }
+// Findings say whether the table was read.
+func (p *plan) Findings() proxier.Findings {
+	return proxier.Findings{Remembered: p.dataplane == nil}
+}
 
 // Empty reports whether nothing has to be deleted.
 func (p *plan) Empty() bool { return len(p.flows) == 0 }

@@ -155,16 +155,9 @@ func (d *Dataplane) refusedOf(state *proxier.State) []*proxier.Target {
 	return refused
 }
 
-// What is known about drift after a look at the kernel.
-const (
-	driftUnknown = iota // it was not looked at, or not known before
-	driftNone
-	driftFound
-)
-
 // observe returns what the kernel holds, from memory where that is good, and
 // whether it was as believed.
-func (d *Dataplane) observe(ctx context.Context) (now Observation, drift int, err error) {
+func (d *Dataplane) observe(ctx context.Context) (now Observation, drift proxier.DriftFinding, err error) {
 	d.mu.Lock()
 	believed, doubt := d.have, d.doubt
 	d.have, d.doubt = nil, Doubt{} // what is doubted from now on is for the next Plan
@@ -180,14 +173,14 @@ func (d *Dataplane) observe(ctx context.Context) (now Observation, drift int, er
 	default:
 		var kernel Ruleset
 		if kernel, err = readTables(ctx, d.kernel, []string{NAT, Filter}); err != nil {
-			return Observation{}, driftUnknown, err
+			return Observation{}, proxier.DriftUnknown, err
 		}
 		now = Observe(kernel)
 	}
 	if believed != nil && !doubt.Empty() {
-		drift = driftNone
+		drift = proxier.DriftNone
 		if !sameRules(believed.Own, now.Own) {
-			drift = driftFound
+			drift = proxier.DriftFound
 		}
 	}
 	d.remember(now)
@@ -332,12 +325,12 @@ type plan struct {
 	state     *proxier.State
 	want      *Compiled
 	patch     *Patch
-	drift     int
+	drift     proxier.DriftFinding
 }
 
-// FoundDrift implements proxier.DriftFinder.
-func (p *plan) FoundDrift() (found, known bool) {
-	return p.drift == driftFound, p.drift != driftUnknown
+// Findings are what somebody else did, and how many rules there are.
+func (p *plan) Findings() proxier.Findings {
+	return proxier.Findings{Drift: p.drift, Rules: p.ruleCounts()}
 }
 
 func (p *plan) Empty() bool  { return len(p.patch.Calls) == 0 }

@@ -143,10 +143,8 @@ func TestTheOrderOfJumpsIsTakenOver(t *testing.T) {
 	d.Doubt(doubt)
 	store.SetEndpointSlice(clustergen.Slice(1, proxier.IPv4, 2, 1))
 	p := plan(t, d, build(t, store))
-	if finder, ok := p.(proxier.DriftFinder); ok {
-		if found, known := finder.FoundDrift(); found || !known {
-			t.Errorf("nobody has changed anything, but drift is found: %v (known: %v)", found, known)
-		}
+	if drift := p.Findings().Drift; drift != proxier.DriftNone {
+		t.Errorf("nobody has changed anything, but the finding is %v", drift)
 	}
 	if strings.Contains(p.Diff(), "FORWARD") {
 		t.Errorf("FORWARD is to be changed:\n%s", p.Diff())

@@ -47,10 +47,8 @@ func TestARefusedServiceIsTriedAgain(t *testing.T) {
 			now = now.Add(2 * proxier.FirstRetry)
 			d.Forget()
 			p = plan(t, d, state)
-			if finder, ok := p.(proxier.DriftFinder); ok {
-				if found, known := finder.FoundDrift(); found || !known {
-					t.Errorf("a retry is taken for drift: found %t, known %t", found, known)
-				}
+			if drift := p.Findings().Drift; drift != proxier.DriftNone {
+				t.Errorf("a retry is taken for drift: %v", drift)
 			}
 			if refused, err := p.Apply(t.Context()); err != nil || len(refused) != 0 {
 				t.Fatalf("nothing refuses it, but: %v, %v", refused, err)

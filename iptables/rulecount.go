@@ -2,9 +2,9 @@ package iptables
 
 import "github.com/kube-proxier/kube-proxier/proxier"
 
-// RuleCounts implements proxier.RuleCounter. Rules of Service ports that the
-// kernel refused are not among the Total.
-func (p *plan) RuleCounts() []proxier.RuleCount {
+// ruleCounts are those of both tables. Rules of Service ports that the kernel refused
+// are not among the Total.
+func (p *plan) ruleCounts() []proxier.RuleCount {
 	rules := p.want.Ruleset
 	if accepted := p.dataplane.accepted; accepted != nil {
 		rules = accepted.Ruleset

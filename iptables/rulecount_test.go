@@ -19,11 +19,7 @@ func ruleCounts(t *testing.T, d *iptables.Dataplane, state *proxier.State) []pro
 	if _, err := p.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	counter, ok := p.(proxier.RuleCounter)
-	if !ok {
-		t.Fatal("the plan is no proxier.RuleCounter")
-	}
-	return counter.RuleCounts()
+	return p.Findings().Rules
 }
 
 func TestRuleCounts(t *testing.T) {

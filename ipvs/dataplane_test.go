@@ -480,19 +480,19 @@ func TestAPlanTellsDriftFromTheEndOfADrain(t *testing.T) {
 	store.SetEndpointSlice(clustergen.Slice(1, proxier.IPv4, 0, 0))
 	state := build(store, proxier.IPv4)
 	apply(t, d, state)
-	drift := func() bool {
+	drift := func() proxier.DriftFinding {
 		d.Forget()
 		p := plan(t, d, state)
 		if p.Empty() {
 			t.Error("there is nothing to do")
 		}
-		return p.(proxier.DriftJudge).Drift()
+		return p.Findings().Drift
 	}
-	if drift() {
+	if drift() != proxier.DriftNone {
 		t.Errorf("the end of drains is taken for drift:\n%s", plan(t, d, state))
 	}
 	kernel.Must("-e -t 10.96.0.0:80 -r 10.244.0.3:8080 -m -w 9")
-	if !drift() {
+	if drift() != proxier.DriftUnknown {
 		t.Errorf("somebody else's weight is taken for the end of a drain:\n%s", plan(t, d, state))
 	}
 }

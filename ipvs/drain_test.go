@@ -97,7 +97,7 @@ func (d *drained) expectDrains(want proxier.Drains) {
 	defer d.mu.Unlock()
 	var got proxier.Drains
 	for _, r := range d.driven {
-		n := r.Plan.(proxier.DrainCounter).Drains()
+		n := r.Findings.Drains
 		got.Draining = n.Draining
 		got.Ended, got.TimedOut = got.Ended+n.Ended, got.TimedOut+n.TimedOut
 		got.Returned, got.Deleted = got.Returned+n.Returned, got.Deleted+n.Deleted

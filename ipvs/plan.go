@@ -31,26 +31,28 @@ func (p *plan) Empty() bool    { return len(p.patch.Ops) == 0 }
 func (p *plan) Diff() string   { return p.patch.Unified() }
 func (p *plan) String() string { return OpsText(p.patch.Ops) }
 
-// Drift reports whether more is to be done than to end drains and to try again
-// what was refused.
-func (p *plan) Drift() bool {
+// Findings are the problems that Services have on this node, and what drains.
+func (p *plan) Findings() proxier.Findings {
+	return proxier.Findings{Drift: p.drift(), Problems: p.want.Problems, Drains: &p.drains}
+}
+
+// drift is none where all there is to do is to end drains and to try again what was
+// refused.
+func (p *plan) drift() proxier.DriftFinding {
 	ours := p.patch.Drained
 	for _, o := range p.patch.Ops {
 		if f := p.want.Frontend(o.Place); f != nil && slices.Contains(p.retried, f.Target) {
 			ours++
 		}
 	}
-	return len(p.patch.Ops) > ours
+	if len(p.patch.Ops) > ours {
+		return proxier.DriftUnknown
+	}
+	return proxier.DriftNone
 }
 
 // Left are the virtual servers of ours that are there after Apply.
 func (p *plan) Left() []*VirtualServer { return After(p.have, p.patch.Ops) }
-
-// Problems are what the Services ask for and this node does not have.
-func (p *plan) Problems() []proxier.Problem { return p.want.Problems }
-
-// Drains implements proxier.DrainCounter.
-func (p *plan) Drains() proxier.Drains { return p.drains }
 
 // Summary counts virtual servers as chains and real servers as rules.
 func (p *plan) Summary() proxier.Summary {

@@ -41,7 +41,7 @@ func TestWhatIsRefusedIsTriedAgain(t *testing.T) {
 	if p.Empty() {
 		t.Fatal("it is not tried again")
 	}
-	if judge, ok := p.(proxier.DriftJudge); !ok || judge.Drift() {
+	if p.Findings().Drift != proxier.DriftNone {
 		t.Error("a retry is taken for drift")
 	}
 	if refused, err := p.Apply(t.Context()); err != nil || len(refused) != 0 {

@@ -46,43 +46,45 @@ type Plan interface {
 	// and returned; the others are served. After an error the kernel may hold a
 	// part of the plan; the next Plan finds out.
 	Apply(ctx context.Context) ([]Refusal, error)
+	// Findings are complete after Apply has succeeded.
+	Findings() Findings
 }
 
-// A DriftJudge is a Plan that knows better than the Reconciler whether somebody
-// else changed the kernel: some of what it does may be due to nothing but time.
-type DriftJudge interface {
-	// Drift reports whether the Plan repairs something, provided that no object
-	// has changed.
-	Drift() bool
+// Findings are what a Plan knows besides what it does. The zero value is that of a Plan
+// that knows nothing.
+type Findings struct {
+	// Drift is whether somebody else has changed the kernel.
+	Drift DriftFinding
+	// Remembered means that the kernel was not looked at, for nothing has changed
+	// that matters to the Plan.
+	Remembered bool
+	// Problems are those that only this node has, such as a Service that asks for
+	// what the kernel lacks.
+	Problems []Problem
+	// Kept is what is ours and should go, but others use it, and who does as far as
+	// that is known.
+	Kept []string
+	// Rules are one for each table, in a fixed order; none where there are no
+	// tables.
+	Rules []RuleCount
+	// Drains is nil where nothing drains, ever.
+	Drains *Drains
 }
 
-// A Looker is a Plan that may have been made without looking at the kernel, because
-// nothing has changed that matters to it.
-type Looker interface {
-	// Looked reports whether the kernel was looked at.
-	Looked() bool
-}
+// A DriftFinding is what is known of drift after a look at the kernel.
+type DriftFinding int
 
-// A DriftFinder is a Plan that knows what somebody else changed in the kernel,
-// even where objects have changed, too.
-type DriftFinder interface {
-	// FoundDrift reports whether the kernel was not as it had been left. It is
-	// not known where the kernel was not looked at, or for the first time.
-	FoundDrift() (found, known bool)
-}
-
-// A ProblemFinder is a Plan that knows of problems which only this node has,
-// such as a Service that asks for what the kernel lacks.
-type ProblemFinder interface {
-	Problems() []Problem
-}
-
-// A Keeper is a Plan that leaves what is ours and should go, because others use it.
-type Keeper interface {
-	// Kept says what, and who uses it as far as that is known. It is right after
-	// Apply.
-	Kept() []string
-}
+const (
+	// DriftUnknown leaves it to the Reconciler: what the Plan does is drift, provided
+	// that no object has changed.
+	DriftUnknown DriftFinding = iota
+	// DriftNone means that what the Plan does is due to objects, or to nothing but
+	// time.
+	DriftNone
+	// DriftFound means that the kernel was not as it had been left, even where
+	// objects have changed, too.
+	DriftFound
+)
 
 // A Summary counts what a Plan changes.
 type Summary struct {
@@ -96,13 +98,6 @@ type Summary struct {
 	More bool
 }
 
-// A RuleCounter is a Plan that knows how many rules there are.
-type RuleCounter interface {
-	// RuleCounts are one for each table, in a fixed order. They are right after
-	// Apply has succeeded.
-	RuleCounts() []RuleCount
-}
-
 // A RuleCount is the size of one table.
 type RuleCount struct {
 	// Table is its name, such as "nat".
@@ -112,15 +107,9 @@ type RuleCount struct {
 	Total, Written int
 }
 
-// A DrainCounter is a Plan that knows of endpoints that get no new connections
-// and keep those they have.
-type DrainCounter interface {
-	// Drains are right after Apply has succeeded.
-	Drains() Drains
-}
-
-// Drains counts endpoints that drain, and those that do so no more since the plan
-// before. An endpoint counts once for each frontend.
+// Drains counts endpoints that drain, which means that they get no new connections and
+// keep those they have, and those that do so no more since the plan before. An endpoint
+// counts once for each frontend.
 type Drains struct {
 	Draining int
 	// Ended had no connections any more; TimedOut were given no more time;
@@ -141,7 +130,9 @@ type Report struct {
 	Dataplane string
 	State     *State
 	// Plan is nil if planning failed.
-	Plan     Plan
+	Plan Plan
+	// Findings are those of Plan.
+	Findings Findings
 	Refused  []Refusal
 	Err      error
 	Duration time.Duration

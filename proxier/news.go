@@ -51,11 +51,10 @@ func (n *News) Refused(r Report) []Refusal {
 
 // Problems are those of this node that were not there before.
 func (n *News) Problems(r Report) []Problem {
-	finder, ok := r.Plan.(ProblemFinder)
-	if !ok {
+	if r.Plan == nil {
 		return nil
 	}
-	k, now := n.of(r.Dataplane), finder.Problems()
+	k, now := n.of(r.Dataplane), r.Findings.Problems
 	fresh := NewProblems(k.problems, now)
 	k.problems = now
 	return fresh
@@ -63,11 +62,10 @@ func (n *News) Problems(r Report) []Problem {
 
 // Kept is what is left because others use it, and was not before.
 func (n *News) Kept(r Report) []string {
-	keeper, ok := r.Plan.(Keeper)
-	if !ok {
+	if r.Plan == nil {
 		return nil
 	}
-	k, now := n.of(r.Dataplane), keeper.Kept()
+	k, now := n.of(r.Dataplane), r.Findings.Kept
 	fresh := slices.DeleteFunc(slices.Clone(now), func(what string) bool { return slices.Contains(k.kept, what) })
 	k.kept = now
 	return fresh

@@ -7,15 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A found plan knows of problems.
-type found struct {
-	Plan
-
-	problems []Problem
-}
-
-func (f found) Problems() []Problem { return f.problems }
-
 // TestNews walks through reports, with what of each is news.
 func TestNews(t *testing.T) {
 	a, b := &Target{}, &Target{}
@@ -26,12 +17,13 @@ func TestNews(t *testing.T) {
 		}
 		return all
 	}
-	problems := func(names ...string) (p found) {
+	problems := func(names ...string) (f Findings) {
 		for _, name := range names {
-			p.problems = append(p.problems, Problem{Name: name})
+			f.Problems = append(f.Problems, Problem{Name: name})
 		}
-		return p
+		return f
 	}
+	plan := struct{ Plan }{}
 	type news struct {
 		Refused, Problems string
 		Began, Ended      bool
@@ -43,16 +35,16 @@ func TestNews(t *testing.T) {
 		want   news
 	}{
 		{"nothing", Report{}, news{}},
-		{"all at once", Report{Refused: refused(a), Plan: problems("x"), Feud: feud}, news{Refused: "a", Problems: "x", Began: true}},
-		{"the same", Report{Refused: refused(a), Plan: problems("x"), Feud: feud}, news{}},
-		{"another dataplane", Report{Dataplane: "other", Refused: refused(a, b), Plan: problems("x"), Feud: feud}, news{Refused: "ab", Problems: "x", Began: true}},
-		{"the first again", Report{Refused: refused(a), Plan: problems("x"), Feud: feud}, news{}},
-		{"a failed pass, of which the plan is known", Report{Err: failed, Plan: problems("x", "y")}, news{Problems: "y"}},
-		{"one more of each", Report{Refused: refused(a, b), Plan: problems("z", "x", "y"), Feud: feud}, news{Refused: "b", Problems: "z"}},
+		{"all at once", Report{Refused: refused(a), Plan: plan, Findings: problems("x"), Feud: feud}, news{Refused: "a", Problems: "x", Began: true}},
+		{"the same", Report{Refused: refused(a), Plan: plan, Findings: problems("x"), Feud: feud}, news{}},
+		{"another dataplane", Report{Dataplane: "other", Refused: refused(a, b), Plan: plan, Findings: problems("x"), Feud: feud}, news{Refused: "ab", Problems: "x", Began: true}},
+		{"the first again", Report{Refused: refused(a), Plan: plan, Findings: problems("x"), Feud: feud}, news{}},
+		{"a failed pass, of which the plan is known", Report{Err: failed, Plan: plan, Findings: problems("x", "y")}, news{Problems: "y"}},
+		{"one more of each", Report{Refused: refused(a, b), Plan: plan, Findings: problems("z", "x", "y"), Feud: feud}, news{Refused: "b", Problems: "z"}},
 		{"a failed plan", Report{Err: failed}, news{}},
-		{"all ends", Report{Plan: problems()}, news{Ended: true}},
-		{"and comes back", Report{Refused: refused(b), Plan: problems("x"), Feud: feud}, news{Refused: "b", Problems: "x", Began: true}},
-		{"the other dataplane still", Report{Dataplane: "other", Refused: refused(b), Plan: problems("x"), Feud: feud}, news{}},
+		{"all ends", Report{Plan: plan, Findings: problems()}, news{Ended: true}},
+		{"and comes back", Report{Refused: refused(b), Plan: plan, Findings: problems("x"), Feud: feud}, news{Refused: "b", Problems: "x", Began: true}},
+		{"the other dataplane still", Report{Dataplane: "other", Refused: refused(b), Plan: plan, Findings: problems("x"), Feud: feud}, news{}},
 	} {
 		var got news
 		for _, refusal := range n.Refused(step.report) {

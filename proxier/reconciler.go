@@ -145,7 +145,7 @@ func (r *Reconciler) sync(ctx context.Context) (outcome, error) {
 		report.Building, building = building, 0
 		report.Loss, loss = loss, nil
 		if report.Plan != nil && r.DryRun == nil {
-			report.Drift = drift(report.Plan, unchanged && (looking || len(told) > 0))
+			report.Drift = drift(report, unchanged && (looking || len(told) > 0))
 			r.drifted = r.drifted || report.Drift
 		}
 		if report.Err == nil {
@@ -201,23 +201,19 @@ func (r *Reconciler) applyOne(ctx context.Context, report *Report) (writing time
 	} else {
 		report.Refused, report.Err = report.Plan.Apply(ctx)
 	}
+	report.Findings = report.Plan.Findings()
 	report.Duration += time.Since(start)
 	return cost()
 }
 
 // drift reports whether a plan repairs what somebody else did. onlyKernel says
 // that the kernel was looked at, and nothing else can have changed.
-func drift(p Plan, onlyKernel bool) bool {
-	if p.Empty() {
+func drift(r Report, onlyKernel bool) bool {
+	switch {
+	case r.Plan.Empty():
 		return false
-	}
-	if finder, ok := p.(DriftFinder); ok {
-		if found, known := finder.FoundDrift(); known {
-			return found
-		}
-	}
-	if judge, ok := p.(DriftJudge); ok {
-		return onlyKernel && judge.Drift()
+	case r.Findings.Drift != DriftUnknown:
+		return r.Findings.Drift == DriftFound
 	}
 	return onlyKernel
 }

@@ -46,7 +46,12 @@ type judged struct {
 	drift bool
 }
 
-func (j judged) Drift() bool { return j.drift }
+func (j judged) Findings() proxier.Findings {
+	if j.drift {
+		return proxier.Findings{} // it is, if no object has changed
+	}
+	return proxier.Findings{Drift: proxier.DriftNone}
+}
 
 // takes has its plans take that long from now on.
 func (r *recorder) takes(d time.Duration) {
@@ -103,6 +108,7 @@ func (r recorded) Empty() bool              { return r.empty }
 func (r recorded) String() string           { return "" }
 func (r recorded) Diff() string             { return "" }
 func (r recorded) Summary() proxier.Summary { return proxier.Summary{} }
+func (recorded) Findings() proxier.Findings { return proxier.Findings{} }
 func (r recorded) Apply(context.Context) ([]proxier.Refusal, error) {
 	if r.refuse {
 		return []proxier.Refusal{{Target: &proxier.Target{ServicePort: &proxier.ServicePort{}}, Err: errors.New("refused")}}, nil

@@ -182,6 +182,9 @@ func (p *plan) Diff() string {
 // Summary counts bytes only.
 func (p *plan) Summary() proxier.Summary { return proxier.Summary{Bytes: len(p.String())} }
 
+// Findings are none.
+func (*plan) Findings() proxier.Findings { return proxier.Findings{} }
+
 // Apply writes the parameters. All are tried, also after one that failed.
 func (p *plan) Apply(context.Context) ([]proxier.Refusal, error) {
 	var failed []error

@@ -165,7 +165,7 @@ func cleanUpVirtual(ctx context.Context, out io.Writer, here *host, family proxi
 		fmt.Fprintf(out, "# IPVS over %s\n%s", family, plan.Diff())
 	}
 	if dryRun {
-		for _, what := range plan.(proxier.Keeper).Kept() {
+		for _, what := range plan.Findings().Kept {
 			fmt.Fprintf(out, "# left, because others use it: %s\n", what)
 		}
 		return nil
@@ -179,7 +179,7 @@ func cleanUpVirtual(ctx context.Context, out io.Writer, here *host, family proxi
 	if !plan.Empty() {
 		return fmt.Errorf("this is left, because somebody put it back:\n%s", plan.Diff())
 	}
-	if kept := plan.(proxier.Keeper).Kept(); len(kept) > 0 {
+	if kept := plan.Findings().Kept; len(kept) > 0 {
 		return fmt.Errorf("this is left, because others use it:\n%s", strings.Join(kept, "\n"))
 	}
 	return nil

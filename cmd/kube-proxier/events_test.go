@@ -69,15 +69,6 @@ func TestARefusalInOneTurnIsAnEventOnce(t *testing.T) {
 	}
 }
 
-// A foundPlan has found problems.
-type foundPlan struct {
-	mode.OtherTurn
-
-	problems []proxier.Problem
-}
-
-func (p foundPlan) Problems() []proxier.Problem { return p.problems }
-
 func TestAProblemOfTheNodeIsToldOnce(t *testing.T) {
 	recorder := record.NewFakeRecorder(10)
 	e := eventReporter{recorder: recorder, node: "node1"}
@@ -89,7 +80,7 @@ func TestAProblemOfTheNodeIsToldOnce(t *testing.T) {
 	unknown := found
 	unknown.Name = "nobody"
 	synced := func(problems ...proxier.Problem) (events []string) {
-		report := proxier.Report{Family: proxier.IPv4, Dataplane: "addresses", State: state, Plan: foundPlan{problems: problems}}
+		report := proxier.Report{Family: proxier.IPv4, Dataplane: "addresses", State: state, Plan: mode.OtherTurn{}, Findings: proxier.Findings{Problems: problems}}
 		e.Synced(report)
 		for len(recorder.Events) > 0 {
 			events = append(events, <-recorder.Events)
@@ -190,7 +181,7 @@ func toldProblems(services int) (pass func()) {
 	n := 0
 	pass = func() {
 		n++
-		e.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "ipvs", State: states[n%2], Plan: foundPlan{problems: problems}})
+		e.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "ipvs", State: states[n%2], Plan: mode.OtherTurn{}, Findings: proxier.Findings{Problems: problems}})
 	}
 	pass()
 	return pass

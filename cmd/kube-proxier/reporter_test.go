@@ -134,20 +134,11 @@ func TestALastingFailureIsLoggedOnceAMinute(t *testing.T) {
 	})
 }
 
-// keptPlan is a plan with nothing to do that leaves something.
-type keptPlan struct {
-	mode.OtherTurn
-
-	kept []string
-}
-
-func (p keptPlan) Kept() []string { return p.kept }
-
 func TestWhatIsLeftIsLoggedOnce(t *testing.T) {
 	log := ktesting.NewLogger(t, ktesting.NewConfig(ktesting.BufferLogs(true)))
 	reporter := &logReporter{logger: log}
 	for _, kept := range [][]string{{"set A: a rule"}, {"set A: a rule"}, {"set A: a rule", "set B: a rule"}, nil} {
-		reporter.Synced(proxier.Report{Dataplane: "ipset leftovers", State: &proxier.State{}, Plan: keptPlan{kept: kept}})
+		reporter.Synced(proxier.Report{Dataplane: "ipset leftovers", State: &proxier.State{}, Plan: mode.OtherTurn{}, Findings: proxier.Findings{Kept: kept}})
 	}
 	text := log.GetSink().(ktesting.Underlier).GetBuffer().String()
 	for _, what := range []string{"set A: a rule", "set B: a rule"} {

@@ -33,6 +33,8 @@ type virtualLeftovers struct {
 	wake chan struct{}
 
 	parts []proxier.Dataplane
+	// sets are one of the parts; nil where there cannot be any.
+	sets  *ipset.Leftovers
 	clean bool
 	// started is when the addresses were first looked at; source is what the node
 	// takes for its own address instead of one of them.
@@ -168,7 +170,8 @@ func (l *virtualLeftovers) newParts(ctx context.Context) ([]proxier.Dataplane, e
 	}
 	parts = append(parts, device.NewRemoval(l.host.addresses, l.family, l.retirement))
 	if exists("/sys/module/ip_set") {
-		parts = append(parts, ipset.NewLeftovers(ipset.Netlink{}, l.family, nil, l.rules))
+		l.sets = ipset.NewLeftovers(ipset.Netlink{}, l.family, nil, l.rules)
+		parts = append(parts, l.sets)
 	}
 	return parts, nil
 }
@@ -242,29 +245,20 @@ func (r *removal) Summary() proxier.Summary {
 	return s
 }
 
-// Drains counts the real servers that stay for their connections.
-func (r *removal) Drains() proxier.Drains {
+// Findings are the real servers and the sets that stay: those for their connections,
+// these because others use them. Leftovers are nobody's interference.
+func (r *removal) Findings() proxier.Findings {
+	all := proxier.Findings{Drift: proxier.DriftNone, Drains: &proxier.Drains{}}
 	for _, p := range r.plans {
-		if servers, ok := p.(proxier.DrainCounter); ok {
-			return servers.Drains()
+		if drains := p.Findings().Drains; drains != nil {
+			all.Drains = drains
 		}
 	}
-	return proxier.Drains{}
-}
-
-// Kept are the sets that stay because others use them.
-func (r *removal) Kept() []string {
-	var kept []string
-	for _, part := range r.leftovers.parts {
-		if keeper, ok := part.(proxier.Keeper); ok {
-			kept = append(kept, keeper.Kept()...)
-		}
+	if r.leftovers.sets != nil {
+		all.Kept = r.leftovers.sets.Kept()
 	}
-	return kept
+	return all
 }
-
-// Drift is false: leftovers are nobody's interference.
-func (*removal) Drift() bool { return false }
 
 // Apply removes all, up to the first that fails.
 func (r *removal) Apply(ctx context.Context) ([]proxier.Refusal, error) {

@@ -104,8 +104,8 @@ type plan struct {
 func (p *plan) Empty() bool    { return len(p.patch.Ops) == 0 }
 func (p *plan) String() string { return Script(p.patch.Ops) }
 
-// Problems are Service addresses that are the node's own.
-func (p *plan) Problems() []proxier.Problem { return p.patch.Problems }
+// Findings are the Service addresses that are the node's own.
+func (p *plan) Findings() proxier.Findings { return proxier.Findings{Problems: p.patch.Problems} }
 
 // Diff shows the addresses that come and go, and the device if it does.
 func (p *plan) Diff() string {

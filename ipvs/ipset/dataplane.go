@@ -148,6 +148,9 @@ func (p *plan) Summary() proxier.Summary {
 	return s
 }
 
+// Findings are none.
+func (*plan) Findings() proxier.Findings { return proxier.Findings{} }
+
 // Apply makes the changes. No entry is refused because of its Service: a set
 // takes any address.
 func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {

@@ -45,7 +45,7 @@ func (*Leftovers) Name() string { return "ipset leftovers" }
 // goroutine.
 func (d *Leftovers) Forget() { d.forgets.Add(1) }
 
-// Kept implements proxier.Keeper, for the last Plan.
+// Kept are the sets that the last Plan left because others use them, with who does.
 func (d *Leftovers) Kept() []string { return d.kept }
 
 // Plan looks for sets to destroy.
@@ -145,8 +145,10 @@ type destruction struct {
 	unread error
 }
 
-// Kept implements proxier.Keeper.
-func (p *destruction) Kept() []string { return p.leftovers.Kept() }
+// Findings are the sets that are left.
+func (p *destruction) Findings() proxier.Findings {
+	return proxier.Findings{Kept: p.leftovers.kept}
+}
 
 // Apply destroys the sets, but those that something else turns out to use.
 func (p *destruction) Apply(ctx context.Context) ([]proxier.Refusal, error) {

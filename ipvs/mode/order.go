@@ -62,26 +62,19 @@ func (t *rulesTurn) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 	if err != nil || !t.last {
 		return plan, err
 	}
-	return lastTurn{plan.(rulesPlan), t.rulesOrder}, nil
-}
-
-// rulesPlan is all that a plan of rules tells.
-type rulesPlan interface {
-	proxier.Plan
-	proxier.DriftFinder
-	proxier.RuleCounter
+	return lastTurn{plan, t.rulesOrder}, nil
 }
 
 // lastTurn is a plan that replaces the rules of iptables mode.
 type lastTurn struct {
-	rulesPlan
+	proxier.Plan
 
 	order *rulesOrder
 }
 
 // Apply replaces the rules; from the next pass on they come first.
 func (p lastTurn) Apply(ctx context.Context) ([]proxier.Refusal, error) {
-	refused, err := p.rulesPlan.Apply(ctx)
+	refused, err := p.Plan.Apply(ctx)
 	if err == nil {
 		p.order.last = false
 	}
@@ -99,3 +92,4 @@ func (nothing) String() string                                   { return "" }
 func (nothing) Diff() string                                     { return "" }
 func (nothing) Summary() proxier.Summary                         { return proxier.Summary{} }
 func (nothing) Apply(context.Context) ([]proxier.Refusal, error) { return nil, nil }
+func (nothing) Findings() proxier.Findings                       { return proxier.Findings{} }

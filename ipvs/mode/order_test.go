@@ -3,8 +3,9 @@ package mode
 import (
 	"context"
 	"errors"
-	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-proxier/kube-proxier/internal/clustergen"
 	"github.com/kube-proxier/kube-proxier/iptables"
@@ -106,36 +107,17 @@ func TestTheLastTurnTellsAllThatRulesDo(t *testing.T) {
 	order := &rulesOrder{Dataplane: rules, observe: func(ctx context.Context) (iptables.Observation, error) {
 		return observe(ctx, kernel)
 	}}
-	var said [2][]string
+	var said [2]proxier.Findings
 	for i, d := range []proxier.Dataplane{rules, &rulesTurn{rulesOrder: order, last: true}} {
 		plan, err := d.Plan(t.Context(), state)
 		if err != nil {
 			t.Fatal(err)
 		}
-		said[i] = optional(plan)
+		said[i] = plan.Findings()
 	}
-	if !slices.Equal(said[0], said[1]) || !slices.Contains(said[1], "RuleCounter") {
-		t.Errorf("the rules' plan tells %v, that of the last turn %v", said[0], said[1])
+	if diff := cmp.Diff(said[0], said[1]); diff != "" || len(said[1].Rules) == 0 {
+		t.Errorf("what the last turn's plan tells, %+v, is not what the rules' plan does (-rules +last turn):\n%s", said[1], diff)
 	}
-}
-
-// optional are the interfaces beyond Plan that a plan has.
-func optional(plan proxier.Plan) []string {
-	_, rules := plan.(proxier.RuleCounter)
-	_, found := plan.(proxier.DriftFinder)
-	_, judge := plan.(proxier.DriftJudge)
-	_, problems := plan.(proxier.ProblemFinder)
-	_, drains := plan.(proxier.DrainCounter)
-	var names []string
-	for name, has := range map[string]bool{
-		"RuleCounter": rules, "DriftFinder": found, "DriftJudge": judge, "ProblemFinder": problems, "DrainCounter": drains,
-	} {
-		if has {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }
 
 // turn makes a pass, and reports whether anything was written.

@@ -56,6 +56,7 @@ func (p plan) Empty() bool                                      { return p.summa
 func (plan) String() string                                     { return "" }
 func (plan) Diff() string                                       { return "" }
 func (p plan) Summary() proxier.Summary                         { return p.summary }
+func (plan) Findings() proxier.Findings                         { return proxier.Findings{} }
 func (p plan) Apply(context.Context) ([]proxier.Refusal, error) { return p.refused, nil }
 
 // TestStalls has a Reconciler at work. A sync period is half the timeout.

@@ -116,21 +116,13 @@ func (f *familyStatus) dataplane(name string) *dataplaneStatus {
 	return d
 }
 
-// A problemFinder is a Plan that knows of problems which only this node has.
-type problemFinder interface {
-	Problems() []proxier.Problem
-}
-
 func (d *dataplaneStatus) keep(r proxier.Report, at time.Time) {
 	d.lastPass = at
 	if r.Err != nil {
 		d.err, d.errorAt = r.Err, at
 		return
 	}
-	d.lastGood, d.refused, d.problems, d.feud = at, r.Refused, nil, r.Feud
-	if finder, ok := r.Plan.(problemFinder); ok {
-		d.problems = finder.Problems()
-	}
+	d.lastGood, d.refused, d.problems, d.feud = at, r.Refused, r.Findings.Problems, r.Feud
 	if !r.Plan.Empty() {
 		d.wroteAt, d.took, d.wrote, d.repaired = at, r.Duration, r.Plan.Summary(), r.Drift
 		d.noticed = r.Noticed

@@ -14,11 +14,9 @@ import (
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
 
-// choosy is a plan of a dataplane with problems of its own.
-type choosy struct{ plan }
-
-func (choosy) Problems() []proxier.Problem {
-	return []proxier.Problem{{Kind: "Service", Namespace: "shop", Name: "web", Field: "metadata.annotations", Reason: "asks for what the kernel lacks"}}
+// choosy are the findings of a dataplane with problems of its own.
+func choosy() proxier.Findings {
+	return proxier.Findings{Problems: []proxier.Problem{{Kind: "Service", Namespace: "shop", Name: "web", Field: "metadata.annotations", Reason: "asks for what the kernel lacks"}}}
 }
 
 func TestStatusPage(t *testing.T) {
@@ -53,7 +51,7 @@ func TestStatusPage(t *testing.T) {
 				r.Refused = append(r.Refused, proxier.Refusal{Target: state.Services[i].Targets[0], Err: errors.New("no such match")})
 			}
 		})
-		synced(func(r *proxier.Report) { r.Dataplane, r.Plan = "sets", choosy{} })
+		synced(func(r *proxier.Report) { r.Dataplane, r.Findings = "sets", choosy() })
 		synced(func(r *proxier.Report) {
 			r.Dataplane, r.Following, r.State = "conntrack", true, &proxier.State{}
 			r.Plan = plan{summary: proxier.Summary{Flows: 3}}

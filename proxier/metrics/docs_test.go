@@ -53,7 +53,7 @@ func scrapeEverything(t *testing.T) string {
 	state := proxier.Build(nil, s.store.Snapshot(), s.Options)
 	s.Reporter.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: counted{}, Following: true})
 	s.Reporter.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Err: errors.New("failed"), Last: true})
-	s.Reporter.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "ipvs", State: state, Plan: drainPlan{}})
+	s.Reporter.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "ipvs", State: state, Plan: counted{}, Findings: drains()})
 	s.metrics.CountTraffic(map[proxier.Family]metrics.TrafficMeter{
 		proxier.IPv4: &meter{totals: someTraffic(), volume: true, asked: 1},
 	})

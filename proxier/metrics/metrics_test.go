@@ -276,14 +276,17 @@ func TestReportsOfFollowersDriftAndRefusals(t *testing.T) {
 	for range 2 {
 		r.Synced(proxier.Report{
 			Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, Refused: refused, Last: true,
-			Drift: true, Noticed: []proxier.Drift{{Cause: proxier.Polled}}, Feud: &proxier.Feud{Wait: 4 * time.Second},
+			Findings: proxier.Findings{Rules: []proxier.RuleCount{{Table: "nat"}}},
+			Drift:    true, Noticed: []proxier.Drift{{Cause: proxier.Polled}}, Feud: &proxier.Feud{Wait: 4 * time.Second},
 		})
 	}
-	for _, p := range []proxier.Plan{counted{}, looker{looked: true}, looker{}, nil} {
-		report := proxier.Report{Family: proxier.IPv4, Dataplane: "conntrack", State: state, Plan: p, Following: true}
-		if p == nil {
-			report.Err = errors.New("the table cannot be read")
-		}
+	for _, report := range []proxier.Report{
+		{Plan: counted{}},
+		{Plan: idle{}},
+		{Plan: idle{}, Findings: proxier.Findings{Remembered: true}},
+		{Err: errors.New("the table cannot be read")},
+	} {
+		report.Family, report.Dataplane, report.State, report.Following = proxier.IPv4, "conntrack", state, true
 		r.Synced(report)
 	}
 	r.Synced(proxier.Report{Family: proxier.IPv4, Dataplane: "iptables", State: state, Plan: counted{}, DryRun: true, Last: true})
@@ -320,9 +323,14 @@ func TestAFeudEndsWithItsDataplanes(t *testing.T) {
 // counted is a plan that has seven flows.
 type counted struct{ proxier.Plan }
 
-func (counted) Empty() bool                     { return false }
-func (counted) Summary() proxier.Summary        { return proxier.Summary{Flows: 7} }
-func (counted) RuleCounts() []proxier.RuleCount { return nil }
+func (counted) Empty() bool              { return false }
+func (counted) Summary() proxier.Summary { return proxier.Summary{Flows: 7} }
+
+// idle is a plan with nothing to do.
+type idle struct{ proxier.Plan }
+
+func (idle) Empty() bool              { return true }
+func (idle) Summary() proxier.Summary { return proxier.Summary{} }
 
 // The bounds are kube-proxy's: quantiles of both can be compared, and summed up
 // over a cluster that has both.
@@ -354,16 +362,6 @@ func TestBucketsAreKubeProxys(t *testing.T) {
 		}
 	}
 }
-
-// A looker is a plan with nothing to do.
-type looker struct {
-	proxier.Plan
-	looked bool
-}
-
-func (looker) Empty() bool              { return true }
-func (looker) Summary() proxier.Summary { return proxier.Summary{} }
-func (l looker) Looked() bool           { return l.looked }
 
 func TestASuddenLossIsCounted(t *testing.T) {
 	s := newStage(t)

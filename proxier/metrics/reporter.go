@@ -111,8 +111,8 @@ func (r *reporter) dataplane(report proxier.Report) {
 		wait = report.Feud.Wait.Seconds()
 	}
 	r.feud.WithLabelValues(r.family, name).Set(wait)
-	if drains, ok := report.Plan.(proxier.DrainCounter); ok {
-		r.drains(drains.Drains())
+	if drains := report.Findings.Drains; drains != nil {
+		r.drains(*drains)
 	}
 	if report.Following {
 		return // it writes no rules
@@ -142,7 +142,7 @@ func cause(noticed []proxier.Drift) proxier.Cause {
 
 // conntracked counts a look at the table of connections. Most passes need none.
 func (r *reporter) conntracked(report proxier.Report) {
-	if looker, ok := report.Plan.(proxier.Looker); ok && !looker.Looked() {
+	if report.Findings.Remembered {
 		return
 	}
 	r.conntrack.WithLabelValues(r.family).Observe(report.Duration.Seconds())
@@ -153,8 +153,7 @@ func (r *reporter) conntracked(report proxier.Report) {
 
 // restored counts what became of a dataplane of rules.
 func (r *reporter) restored(report proxier.Report) {
-	counter, ok := report.Plan.(proxier.RuleCounter)
-	if !ok {
+	if len(report.Findings.Rules) == 0 {
 		return // another dataplane, or there was nothing to restore
 	}
 	if report.Err != nil || len(r.news.Refused(report)) > 0 {
@@ -166,7 +165,7 @@ func (r *reporter) restored(report proxier.Report) {
 	if report.Err != nil {
 		return
 	}
-	for _, count := range counter.RuleCounts() {
+	for _, count := range report.Findings.Rules {
 		r.rules.WithLabelValues(count.Table, r.family).Set(float64(count.Total))
 		r.rulesLast.WithLabelValues(count.Table, r.family).Set(float64(count.Written))
 	}

@@ -122,16 +122,14 @@ func TestAScrapeWaitsASecondForTraffic(t *testing.T) {
 	})
 }
 
-// drainPlan is one of virtual servers.
-type drainPlan struct{ counted }
-
-func (drainPlan) Drains() proxier.Drains {
-	return proxier.Drains{Draining: 5, Ended: 4, TimedOut: 3, Returned: 2, Deleted: 1}
+// drains are the findings of a plan of virtual servers.
+func drains() proxier.Findings {
+	return proxier.Findings{Drains: &proxier.Drains{Draining: 5, Ended: 4, TimedOut: 3, Returned: 2, Deleted: 1}}
 }
 
 func TestDrainsAreCounted(t *testing.T) {
 	s := newStage(t)
-	report := proxier.Report{Family: proxier.IPv4, Dataplane: "ipvs", State: proxier.Build(nil, s.store.Snapshot(), s.Options), Plan: drainPlan{}}
+	report := proxier.Report{Family: proxier.IPv4, Dataplane: "ipvs", State: proxier.Build(nil, s.store.Snapshot(), s.Options), Plan: counted{}, Findings: drains()}
 	for range 2 {
 		s.Reporter.Synced(report)
 	}
