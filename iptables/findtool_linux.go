@@ -3,6 +3,7 @@ package iptables
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -15,7 +16,7 @@ import (
 
 // FindTool finds the tool of the variant that is in use on this host: the one
 // in whose tables the kubelet has left its hint, else the one called iptables
-// in PATH.
+// in PATH, unless the kernel has only what the other one needs.
 func FindTool(ctx context.Context, family proxier.Family) (*Tool, error) {
 	t, err := newTool(family, baseCommand(family))
 	if err != nil {
@@ -26,7 +27,12 @@ func FindTool(ctx context.Context, family proxier.Family) (*Tool, error) {
 			t = other
 		}
 	}
-	return t, t.mayRead(ctx)
+	if err = t.mayRead(ctx); errors.Is(err, ErrNoKernel) {
+		if other, missing := t.OtherVariant(); missing == nil && other.mayRead(ctx) == nil {
+			return other, nil
+		}
+	}
+	return t, err
 }
 
 func baseCommand(family proxier.Family) string {
