@@ -73,6 +73,7 @@ func (p *program) cleanUp(cmd *cobra.Command, dryRun bool) error {
 	if err != nil {
 		return errors.Join(append(problems, err)...)
 	}
+	c.IPVS.DrainTimeout = 0 // nobody waits for connections to end
 	here := &host{config: c, addresses: device.NewCached(device.Netlink{})}
 	for _, family := range proxier.Families {
 		if err := cleanUpVirtual(cmd.Context(), cmd.OutOrStdout(), here, family, tools, dryRun); err != nil {
@@ -154,7 +155,7 @@ func cleanUpVirtual(ctx context.Context, out io.Writer, here *host, family proxi
 			rules = append(rules, tool)
 		}
 	}
-	l := newVirtualLeftovers(here, family, rules, 0)
+	l := here.virtualLeftovers(family, rules)
 	plan, err := l.Plan(ctx, nil)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/kube-proxier/kube-proxier/ipvs"
 	"github.com/kube-proxier/kube-proxier/ipvs/device"
 	"github.com/kube-proxier/kube-proxier/ipvs/ipset"
+	"github.com/kube-proxier/kube-proxier/ipvs/mode"
 	"github.com/kube-proxier/kube-proxier/proxier"
 	"github.com/kube-proxier/kube-proxier/proxier/config"
 	"github.com/kube-proxier/kube-proxier/sysctl"
@@ -46,7 +47,7 @@ type host struct {
 	mu     sync.Mutex
 	opened []*ipvs.Netlink
 
-	left leftAddresses
+	remains *mode.Remains // of IPVS mode, once it is asked for
 }
 
 // newHost looks whether this host has what the mode needs. Nothing is changed.
@@ -108,7 +109,7 @@ func (h *host) followers(tool *iptables.Tool) []proxier.Dataplane {
 	}
 	return []proxier.Dataplane{
 		parameters, flows.WithoutIPVS(),
-		newVirtualLeftovers(h, tool.Family, tablesOf{tool}, h.config.IPVS.DrainTimeout),
+		h.virtualLeftovers(tool.Family, tablesOf{tool}),
 	}
 }
 
@@ -201,7 +202,7 @@ func (h *host) parametersAreSet() {
 
 // reportForeign says which virtual servers do not look like ours.
 func (h *host) reportForeign(ctx context.Context, family proxier.Family, kernel ipvs.Kernel) error {
-	addresses, err := h.familyAddresses(family)(ctx)
+	addresses, err := mode.AddressesOn(h.addresses, family)(ctx)
 	if err != nil {
 		return err
 	}

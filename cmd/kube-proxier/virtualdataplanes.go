@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/kube-proxier/kube-proxier/iptables"
@@ -61,14 +60,6 @@ func (h *host) options() ipvs.Options {
 func (h *host) ownership() ipvs.Ownership {
 	c := h.config.IPVS
 	return ipvs.Ownership{NodePorts: ipvs.PortRange(c.NodePorts), RemoveForeign: c.RemoveForeign, Exclude: c.ExcludeCIDRs}
-}
-
-// familyAddresses tells the host's addresses of a family.
-func (h *host) familyAddresses(family proxier.Family) func(context.Context) (ipvs.Addresses, error) {
-	return func(ctx context.Context) (ipvs.Addresses, error) {
-		now, err := h.addresses.List(ctx)
-		return mode.Addresses(now, family), err
-	}
 }
 
 // setTimeouts sets those of IPVS mode, once for each configuration: nobody else does.

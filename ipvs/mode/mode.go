@@ -1,5 +1,6 @@
 // Package mode puts the dataplanes of IPVS mode together, in the order in which each
-// relies on those before (docs/ipvs.md).
+// relies on those before (docs/ipvs.md), and has the one that removes what they leave
+// when the mode ends.
 package mode
 
 import (
@@ -53,10 +54,7 @@ type Dataplanes struct {
 // New returns dataplanes that have not looked at the kernel yet.
 func New(k Kernels, c Config) *Dataplanes {
 	compiled := &compiler{devices: k.Devices, options: c.Servers.Options, family: c.Family}
-	c.Servers.Addresses = func(ctx context.Context) (ipvs.Addresses, error) {
-		host, err := k.Devices.List(ctx)
-		return Addresses(host, c.Family), err
-	}
+	c.Servers.Addresses = AddressesOn(k.Devices, c.Family)
 	return &Dataplanes{
 		Sets:      ipset.NewSets(k.Sets, c.Family, compiled.sets, k.Rules),
 		Servers:   ipvs.NewDataplane(k.Servers, c.Servers),
@@ -92,10 +90,13 @@ func SetNames(family proxier.Family) iptables.Virtual {
 	}
 }
 
-// Addresses are a host's of one family, for virtual servers.
-func Addresses(host device.Host, family proxier.Family) ipvs.Addresses {
-	return ipvs.Addresses{
-		Bound: slices.Concat(host.BoundOf(family), host.RetiredOf(family)), Node: host.NodeAddresses(family),
+// AddressesOn tells a host's addresses of one family, for virtual servers.
+func AddressesOn(devices *device.Cached, family proxier.Family) func(context.Context) (ipvs.Addresses, error) {
+	return func(ctx context.Context) (ipvs.Addresses, error) {
+		host, err := devices.List(ctx)
+		return ipvs.Addresses{
+			Bound: slices.Concat(host.BoundOf(family), host.RetiredOf(family)), Node: host.NodeAddresses(family),
+		}, err
 	}
 }
 
