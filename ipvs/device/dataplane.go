@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"github.com/kube-proxier/kube-proxier/proxier"
 )
@@ -21,11 +21,10 @@ type Dataplane struct {
 	want   Want
 	retire func() Retirement // where want is nil
 
-	mu sync.Mutex
 	// left are the family's addresses as the last pass has left them; nil while it
 	// writes, or where that is not known. What kernel remembers is no measure of
 	// that: the other family may have listed what somebody else did.
-	left *[]netip.Addr
+	left atomic.Pointer[[]netip.Addr]
 }
 
 // New returns the dataplane of a family.
@@ -73,23 +72,7 @@ func (d *Dataplane) Plan(ctx context.Context, state *proxier.State) (proxier.Pla
 // leave remembers what a pass leaves.
 func (d *Dataplane) leave(host Host) {
 	left := host.BoundOf(d.family)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.left = &left
-}
-
-// write forgets it while a pass writes.
-func (d *Dataplane) write() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.left = nil
-}
-
-// lastLeft is nil where it is not known.
-func (d *Dataplane) lastLeft() *[]netip.Addr {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.left
+	d.left.Store(&left)
 }
 
 // A plan is what one pass does to the device.
@@ -172,7 +155,7 @@ func (p *plan) Apply(ctx context.Context) ([]proxier.Refusal, error) {
 	if p.Empty() {
 		return nil, nil
 	}
-	p.dataplane.write()
+	p.dataplane.left.Store(nil)
 	if err := p.kernel.Do(ctx, p.patch.Ops); err != nil {
 		return nil, err
 	}
