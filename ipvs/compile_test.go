@@ -30,7 +30,7 @@ func build(store *proxier.Store, family proxier.Family) *proxier.State {
 }
 
 // storeOf is a store with the objects of manifests.
-func storeOf(t testing.TB, m source.Manifests) *proxier.Store {
+func storeOf(t testing.TB, m *source.Manifests) *proxier.Store {
 	t.Helper()
 	m.NodeName = clustergen.NodeName
 	objects, problems, err := m.Load()
@@ -48,13 +48,13 @@ func storeOf(t testing.TB, m source.Manifests) *proxier.Store {
 
 func manifests(t testing.TB, text string) *proxier.Store {
 	t.Helper()
-	return storeOf(t, source.Manifests{Path: source.Stdin, In: strings.NewReader(text)})
+	return storeOf(t, &source.Manifests{Path: source.Stdin, In: strings.NewReader(text)})
 }
 
 // recorded are the objects kube-proxy ran on when the dumps were made.
 func recorded(t testing.TB) *proxier.Store {
 	t.Helper()
-	return storeOf(t, source.Manifests{Path: "../testdata/dumps/objects.json"})
+	return storeOf(t, &source.Manifests{Path: "../testdata/dumps/objects.json"})
 }
 
 // For the same objects our virtual servers are kube-proxy's, but for these.

@@ -24,6 +24,8 @@ type objectSource struct {
 	// the objects come from files.
 	client  *source.Client
 	contact *source.Contact
+	// manifests are the files; nil where the objects come from the API server.
+	manifests *source.Manifests
 }
 
 // connectionOf is how the configuration reaches the API server.
@@ -38,7 +40,10 @@ func connectionOf(c *config.Config) source.Connection {
 func newSource(c *config.Config, manifests string, in io.Reader) (*objectSource, error) {
 	if manifests != "" {
 		m := &source.Manifests{Path: manifests, In: in, NodeName: c.NodeName}
-		return &objectSource{run: m.Run, wait: func(context.Context) string { return nameOf(manifests) + " has not been read to its end" }}, nil
+		return &objectSource{
+			run: m.Run, manifests: m,
+			wait: func(context.Context) string { return nameOf(manifests) + " has not been read to its end" },
+		}, nil
 	}
 	connection := connectionOf(c)
 	client, err := connection.Client()

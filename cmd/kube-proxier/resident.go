@@ -73,6 +73,10 @@ func (d *daemon) newResident(ctx context.Context, c *config.Config, in io.Reader
 			r.healthy.pages.Status.APILost = objects.contact.Lost
 			r.measured.ObserveAPI(objects.contact.Lost)
 		}
+		if objects.manifests != nil {
+			r.healthy.pages.Status.ManifestProblems = objects.manifests.Problems
+			r.measured.ObserveManifests(objects.manifests.Problems)
+		}
 	}
 	memory := newMemoryReporter(tools)
 	for _, tool := range tools {

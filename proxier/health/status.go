@@ -22,6 +22,9 @@ type Status struct {
 	// APILost is since when the API server does not answer, and why; zero while it
 	// does. Nil without one.
 	APILost func() (since time.Time, why string)
+	// ManifestProblems are those of the files that the objects come from. Nil where
+	// they come from an API server.
+	ManifestProblems func() []proxier.Problem
 
 	mu       sync.Mutex
 	mode     string
@@ -140,7 +143,8 @@ type statusPage struct {
 	NodeEligible bool                `json:"nodeEligible"`
 	NotEligible  proxier.Eligibility `json:"notEligibleBecause,omitempty"`
 	// APIServer is there while the API server does not answer.
-	APIServer *apiServerPage `json:"apiServerUnanswered,omitempty"`
+	APIServer        *apiServerPage `json:"apiServerUnanswered,omitempty"`
+	ManifestProblems []string       `json:"manifestProblems,omitempty"`
 	// Findings are of the start.
 	Findings     any                                `json:"findings,omitempty"`
 	Families     map[proxier.Family]familyPage      `json:"families"`
@@ -242,6 +246,9 @@ func (s *Status) page(r reading, e proxier.Eligibility) statusPage {
 		if since, why := s.APILost(); !since.IsZero() {
 			p.APIServer = &apiServerPage{since, why}
 		}
+	}
+	if s.ManifestProblems != nil {
+		p.ManifestProblems = texts(s.ManifestProblems())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -71,6 +71,9 @@ func TestStatusPage(t *testing.T) {
 		for range 2 {
 			s.Status.OtherVariant(proxier.IPv4, "legacy", proxier.Drift{Cause: proxier.Polled, What: "nat: 3 chains such as KUBE-SERVICES"})
 		}
+		s.Status.ManifestProblems = func() []proxier.Problem {
+			return []proxier.Problem{{Kind: "Manifest", Name: "/etc/services.d/web.yaml", Reason: "document 2, line 3: is not YAML"}}
+		}
 		page("status-repaired")
 	})
 }

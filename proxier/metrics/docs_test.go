@@ -43,6 +43,7 @@ func scrapeEverything(t *testing.T) string {
 	s := newStage(t)
 	s.metrics.ObserveRESTClients()
 	s.metrics.ObserveAPI(func() (time.Time, string) { return time.Time{}, "" })
+	s.metrics.ObserveManifests(func() []proxier.Problem { return nil })
 	s.metrics.Due(proxier.IPv4)
 	s.pass()
 	slice := clustergen.Slice(1, proxier.IPv4, 2, 1)

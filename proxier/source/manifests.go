@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -21,7 +22,7 @@ const Stdin = "-"
 
 // Manifests are objects in files: YAML with any number of documents, or JSON,
 // each an object or a list as "kubectl get -o yaml" prints it. They are not
-// safe for concurrent use.
+// safe for concurrent use, except Problems.
 type Manifests struct {
 	// Path is a file, a folder, in which *.yaml, *.yml and *.json are read at
 	// any depth, or "-" for In.
@@ -39,8 +40,19 @@ type Manifests struct {
 	// only called by Run, in Run's goroutine. Without it Run logs them.
 	Report func([]proxier.Problem)
 
+	problems atomic.Pointer[[]proxier.Problem] // of the last reading by Run
+
 	files map[string]*file
 	read  bool // standard input has been read
+}
+
+// Problems are those that there are now, while Run follows the files. It is safe to
+// call from any goroutine.
+func (m *Manifests) Problems() []proxier.Problem {
+	if now := m.problems.Load(); now != nil {
+		return *now
+	}
+	return nil
 }
 
 // Load reads everything once. Objects that cannot be used, and whole documents

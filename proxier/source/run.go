@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 
@@ -106,7 +107,7 @@ func (r *manifestsRun) sync(ctx context.Context, w *filewatch.Watch) error {
 
 func (r *manifestsRun) apply(ctx context.Context, objects *Objects, problems []proxier.Problem) {
 	logger := klog.FromContext(ctx)
-	if !r.told {
+	if !r.told || !maps.Equal(r.have.Skipped, objects.Skipped) {
 		logger.Info("Manifests are read", "path", r.Path, "files", objects.Files, "services", len(objects.Services),
 			"endpointSlices", len(objects.EndpointSlices), "node", objects.Node != nil, "skipped", objects.Skipped)
 	}
@@ -122,6 +123,7 @@ func (r *manifestsRun) report(ctx context.Context, problems []proxier.Problem) {
 	}
 	before := r.reported
 	r.reported, r.told = problems, true
+	r.problems.Store(&problems)
 	if r.Report != nil {
 		r.Report(problems)
 		return

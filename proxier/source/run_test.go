@@ -69,10 +69,10 @@ func startManifests(t *testing.T, m *Manifests) *running {
 	t.Helper()
 	var r *running
 	ready := make(chan struct{})
-	m.Report = func(problems []proxier.Problem) {
+	m.Report = func([]proxier.Problem) {
 		<-ready
 		r.mu.Lock()
-		r.problems = texts(problems)
+		r.problems = texts(m.Problems())
 		r.mu.Unlock()
 		select {
 		case r.reported <- struct{}{}:
