@@ -22,6 +22,8 @@ type Sets struct {
 	family proxier.Family
 	want   Want
 	rules  iptables.Kernel
+	// left is what the last whole pass has left; nil where something was written since.
+	left []Set
 
 	mu sync.Mutex
 	// have is what the kernel is believed to hold; nil when it has to be asked.
@@ -63,7 +65,7 @@ func (d *Sets) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, er
 	if p.Empty() {
 		d.remember(p.patch.After, forgets)
 	}
-	p.before = d.Forget // until all Ops are through, nobody knows
+	p.before = d.write
 	p.done = func() { d.remember(p.patch.After, forgets+1) }
 	return p, nil
 }
@@ -88,6 +90,12 @@ func (d *Sets) look(ctx context.Context, state *proxier.State) (want, have []Set
 		have = owned(d.family, all)
 	}
 	return want, have, forgets, nil
+}
+
+// write comes before the Ops: until all are through, nobody knows what there is.
+func (d *Sets) write() {
+	d.left = nil
+	d.Forget()
 }
 
 // remember takes sets for what the kernel holds, unless Forget was called since
@@ -116,6 +124,7 @@ type plan struct {
 	rules    iptables.Kernel
 	releases []string // inputs of iptables-restore
 	patch    Patch
+	drift    proxier.DriftFinding
 
 	before, done func()
 }
@@ -148,8 +157,8 @@ func (p *plan) Summary() proxier.Summary {
 	return s
 }
 
-// Findings are none.
-func (*plan) Findings() proxier.Findings { return proxier.Findings{} }
+// Findings say whether the patch undoes what somebody else did, where that is known.
+func (p *plan) Findings() proxier.Findings { return proxier.Findings{Drift: p.drift} }
 
 // Apply makes the changes. No entry is refused because of its Service: a set
 // takes any address.

@@ -427,3 +427,62 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Of the rest, what somebody has added is drift, and what an object has not any more
+// is none.
+func TestWhatOfTheRestIsDrift(t *testing.T) {
+	text := func(ports ...string) []ipset.Set {
+		t.Helper()
+		script := "create KUBE-NODE-PORT-TCP bitmap:port range 0-65535\n"
+		for _, port := range ports {
+			script += "add KUBE-NODE-PORT-TCP " + port + "\n"
+		}
+		sets, err := ipset.Parse(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sets
+	}
+	want := text("30080", "30081")
+	kernel := ipsettest.New()
+	d := ipset.NewSets(kernel, proxier.IPv4, func(context.Context, *proxier.State) ([]ipset.Set, error) { return want, nil }, nil)
+	meddle := func(verb ipset.Verb, port uint16) {
+		t.Helper()
+		changed := ipset.New("KUBE-NODE-PORT-TCP", ipset.BitmapPort, proxier.IPv4, []ipset.Entry{{Port: port}})
+		if err := kernel.Do(t.Context(), []ipset.Op{{Verb: verb, Set: changed}}); err != nil {
+			t.Fatal(err)
+		}
+		d.Forget()
+	}
+	for _, step := range []struct {
+		name   string
+		before func()
+		empty  bool
+		drift  proxier.DriftFinding
+	}{
+		{"the first pass", func() {}, true, proxier.DriftUnknown},
+		{"an object has changed", func() { want = text("30080") }, false, proxier.DriftNone},
+		{"nothing has changed", func() {}, true, proxier.DriftNone},
+		{"somebody has added an entry", func() { meddle(ipset.Add, 32000) }, false, proxier.DriftFound},
+		{"it is repaired", func() { d.Forget() }, true, proxier.DriftNone},
+		{"somebody has added one while an object changed", func() { meddle(ipset.Add, 32000); want = text() }, false, proxier.DriftFound},
+		// What goes then, this pass itself may have left behind.
+		{"an entry was missing, and another is too many", func() { want = text("30082"); meddle(ipset.Add, 32000) }, false, proxier.DriftUnknown},
+	} {
+		step.before()
+		var rest proxier.Plan
+		for _, d := range []proxier.Dataplane{d, d.Rest()} {
+			plan, err := d.Plan(t.Context(), nil)
+			if err == nil {
+				_, err = plan.Apply(t.Context())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest = plan
+		}
+		if got := rest.Findings().Drift; rest.Empty() != step.empty || got != step.drift {
+			t.Errorf("%s: finding %v, empty %t; want %v, %t\n%s", step.name, got, rest.Empty(), step.drift, step.empty, rest)
+		}
+	}
+}

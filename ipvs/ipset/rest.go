@@ -31,11 +31,38 @@ func (r Rest) Plan(ctx context.Context, state *proxier.State) (proxier.Plan, err
 		return nil, err
 	}
 	first := Diff(d.family, have, withRest(d.family, have, want))
-	p := &plan{kernel: d.kernel, patch: Diff(d.family, first.After, want), before: d.Forget, done: func() {}}
+	p := &plan{kernel: d.kernel, patch: Diff(d.family, first.After, want), before: d.write, done: func() {}}
+	p.drift = driftIn(p.patch, d.left)
 	if first.Empty() { // or else somebody has changed them, and the next pass finds out
-		p.done = func() { d.remember(p.patch.After, forgets+1) }
+		p.done = func() {
+			d.remember(p.patch.After, forgets+1)
+			d.left = p.patch.After
+		}
+	}
+	if first.Empty() && p.Empty() {
+		d.left = have
 	}
 	return p, nil
+}
+
+// driftIn is found where entries go that no pass has left: those that an object does
+// not need any more were left there before.
+func driftIn(patch Patch, left []Set) proxier.DriftFinding {
+	if left == nil {
+		return proxier.DriftUnknown
+	}
+	for _, o := range patch.Ops {
+		i := slices.IndexFunc(left, func(s Set) bool { return s.Name == o.Set.Name })
+		if o.Verb != Delete || i < 0 {
+			return proxier.DriftUnknown
+		}
+		for _, e := range o.Set.Entries {
+			if _, was := slices.BinarySearchFunc(left[i].Entries, e, Entry.Compare); !was {
+				return proxier.DriftFound
+			}
+		}
+	}
+	return proxier.DriftNone
 }
 
 // withRest is what the wanted sets hold until the end of a pass: also what they have
