@@ -156,9 +156,9 @@ func (n *Netlink) ListServices(ctx context.Context) ([]*VirtualServer, error) {
 	return sorted(servers), nil
 }
 
-// sorted is in the order of places, and has one of each. The kernel goes on with a
-// dump by counting, so that one comes twice where somebody makes others meanwhile.
-// One that is left out is found when it is made: EEXIST.
+// sorted is in the order of places, and has one of each: one comes twice where another
+// program makes others during a dump. One that is left out is found when it is made,
+// EEXIST, or with the next comparison.
 func sorted(servers []*VirtualServer) []*VirtualServer {
 	slices.SortFunc(servers, func(a, b *VirtualServer) int { return a.Compare(b.Place) })
 	return slices.CompactFunc(servers, func(a, b *VirtualServer) bool { return a.Place == b.Place })
@@ -172,10 +172,17 @@ func explain(err error) error {
 	return err
 }
 
+// dumps keeps what this process makes and deletes out of its dumps of virtual servers.
+// The kernel goes on with a dump by counting, and both families are in one table: where
+// one goes meanwhile, another is left out, and would stay in the kernel unknown.
+var dumps sync.RWMutex //nolint:gochecknoglobals // that table is one for all
+
 // services are all, or those at some places that are there.
 func (n *Netlink) services(ctx context.Context, only []Place) (services []*mobyipvs.Service, err error) {
 	if len(only) == 0 {
 		err := n.call(ctx, func(h *mobyipvs.Handle) (err error) {
+			dumps.RLock()
+			defer dumps.RUnlock()
 			services, err = h.GetServices()
 			return err
 		})
@@ -306,10 +313,14 @@ func do(h *mobyipvs.Handle, o Op) error {
 	s := serviceOf(o.Place, o.Settings)
 	switch o.Kind {
 	case NewService:
+		dumps.Lock()
+		defer dumps.Unlock()
 		return h.NewService(s)
 	case UpdateService:
 		return h.UpdateService(s)
 	case DeleteService:
+		dumps.Lock()
+		defer dumps.Unlock()
 		return h.DelService(s)
 	case NewServer:
 		return h.NewDestination(s, destinationOf(o.Server))

@@ -3,6 +3,7 @@ package ipvs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -405,6 +406,57 @@ func TestKernelTakesALargeCluster(t *testing.T) {
 		}
 		if n := strings.Count(list(t, kernel), "\n"); n != 11000 {
 			t.Errorf("%d virtual and real servers, want 11000", n)
+		}
+	})
+}
+
+// Both families are in one table, whose dumps go on by counting: what the pass of one
+// deletes must not have the other overlook a virtual server.
+func TestAListLeavesOutNothingWhileTheOtherFamilyWrites(t *testing.T) {
+	inKernel(t, func(t *testing.T) {
+		const servers = 100 // several messages of a dump
+		var create, remove []ipvs.Op
+		ops := func(line string) ipvs.Op {
+			o, err := ipvs.ParseOp(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return o
+		}
+		v4, v6 := open(t, proxier.IPv4), open(t, proxier.IPv6)
+		for i := range servers {
+			create = append(create, ops(fmt.Sprintf("-A -t 10.96.0.1:%d -s rr", 1000+i)))
+			remove = append(remove, ops(fmt.Sprintf("-D -t 10.96.0.1:%d", 1000+i)))
+			do(t, v6, fmt.Sprintf("-A -t [fd00:10:96::1]:%d -s rr", 1000+i))
+		}
+		ended := make(chan error, 1)
+		go func() {
+			for range 20 {
+				for _, all := range [][]ipvs.Op{create, remove} {
+					if _, err := v4.Do(context.Background(), all); err != nil {
+						ended <- err
+						return
+					}
+				}
+			}
+			ended <- nil
+		}()
+		for lists := 0; ; lists++ {
+			listed, err := v6.ListServices(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(listed) != servers {
+				t.Fatalf("list %d has %d of %d virtual servers", lists, len(listed), servers)
+			}
+			select {
+			case err := <-ended:
+				if err != nil || lists == 0 {
+					t.Fatalf("%d lists while the other family wrote, error %v", lists, err)
+				}
+				return
+			default:
+			}
 		}
 	})
 }
