@@ -303,6 +303,22 @@ func randomHave(r *rand.Rand) []ipset.Set {
 	return sets
 }
 
+// applyBoth makes a pass, and returns the plans of Sets and of its Rest.
+func applyBoth(t *testing.T, sets *ipset.Sets) (plans [2]proxier.Plan) {
+	t.Helper()
+	for i, d := range []proxier.Dataplane{sets, sets.Rest()} {
+		plan, err := d.Plan(t.Context(), nil)
+		if err == nil {
+			_, err = plan.Apply(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		plans[i] = plan
+	}
+	return plans
+}
+
 // What goes at once, and what with the end of the pass.
 func TestTheRestIsDeletedLast(t *testing.T) {
 	text := func(script string) []ipset.Set {
@@ -322,18 +338,8 @@ func TestTheRestIsDeletedLast(t *testing.T) {
 	d := ipset.NewSets(kernel, proxier.IPv4, func(context.Context, *proxier.State) ([]ipset.Set, error) { return want, nil }, nil)
 	pass := func() (first, rest string) {
 		t.Helper()
-		var scripts []string
-		for _, d := range []proxier.Dataplane{d, d.Rest()} {
-			plan, err := d.Plan(t.Context(), nil)
-			if err == nil {
-				_, err = plan.Apply(t.Context())
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			scripts = append(scripts, plan.String())
-		}
-		return scripts[0], scripts[1]
+		plans := applyBoth(t, d)
+		return plans[0].String(), plans[1].String()
 	}
 	pass()
 	want = text(header + "add KUBE-EXTERNAL-IP 203.0.113.1,tcp:80\nadd KUBE-EXTERNAL-IP 203.0.113.2,tcp:80\n" +
@@ -446,10 +452,10 @@ func TestWhatOfTheRestIsDrift(t *testing.T) {
 	want := text("30080", "30081")
 	kernel := ipsettest.New()
 	d := ipset.NewSets(kernel, proxier.IPv4, func(context.Context, *proxier.State) ([]ipset.Set, error) { return want, nil }, nil)
-	meddle := func(verb ipset.Verb, port uint16) {
+	meddle := func() {
 		t.Helper()
-		changed := ipset.New("KUBE-NODE-PORT-TCP", ipset.BitmapPort, proxier.IPv4, []ipset.Entry{{Port: port}})
-		if err := kernel.Do(t.Context(), []ipset.Op{{Verb: verb, Set: changed}}); err != nil {
+		added := ipset.New("KUBE-NODE-PORT-TCP", ipset.BitmapPort, proxier.IPv4, []ipset.Entry{{Port: 32000}})
+		if err := kernel.Do(t.Context(), []ipset.Op{{Verb: ipset.Add, Set: added}}); err != nil {
 			t.Fatal(err)
 		}
 		d.Forget()
@@ -463,24 +469,14 @@ func TestWhatOfTheRestIsDrift(t *testing.T) {
 		{"the first pass", func() {}, true, proxier.DriftUnknown},
 		{"an object has changed", func() { want = text("30080") }, false, proxier.DriftNone},
 		{"nothing has changed", func() {}, true, proxier.DriftNone},
-		{"somebody has added an entry", func() { meddle(ipset.Add, 32000) }, false, proxier.DriftFound},
-		{"it is repaired", func() { d.Forget() }, true, proxier.DriftNone},
-		{"somebody has added one while an object changed", func() { meddle(ipset.Add, 32000); want = text() }, false, proxier.DriftFound},
+		{"somebody has added an entry", meddle, false, proxier.DriftFound},
+		{"it is repaired", d.Forget, true, proxier.DriftNone},
+		{"somebody has added one while an object changed", func() { meddle(); want = text() }, false, proxier.DriftFound},
 		// What goes then, this pass itself may have left behind.
-		{"an entry was missing, and another is too many", func() { want = text("30082"); meddle(ipset.Add, 32000) }, false, proxier.DriftUnknown},
+		{"an entry was missing, and another is too many", func() { want = text("30082"); meddle() }, false, proxier.DriftUnknown},
 	} {
 		step.before()
-		var rest proxier.Plan
-		for _, d := range []proxier.Dataplane{d, d.Rest()} {
-			plan, err := d.Plan(t.Context(), nil)
-			if err == nil {
-				_, err = plan.Apply(t.Context())
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			rest = plan
-		}
+		rest := applyBoth(t, d)[1]
 		if got := rest.Findings().Drift; rest.Empty() != step.empty || got != step.drift {
 			t.Errorf("%s: finding %v, empty %t; want %v, %t\n%s", step.name, got, rest.Empty(), step.drift, step.empty, rest)
 		}
